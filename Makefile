@@ -1,0 +1,43 @@
+# `make demo` sets up and runs the main job; `make test` sets up and passes every test.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+.PHONY: setup demo test check lint types imports docs bench clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+demo: setup
+	$(BIN)/tellapart demo --force
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/pyright
+
+imports: setup
+	$(BIN)/lint-imports
+
+docs: setup
+	$(BIN)/python docs/check.py
+
+check: lint types imports docs test
+
+# Figures for the README and docs/benchmarks.md. DATA is a folder of class folders.
+DATA ?= ../shared/data/cats-and-dogs/training_set
+bench: setup
+	$(BIN)/python benchmarks/tutorial.py --data $(DATA)
+	$(BIN)/python benchmarks/start.py
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache demo

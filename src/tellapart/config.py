@@ -1,0 +1,173 @@
+"""Every setting of a training, with its range, and the recipes that set them together.
+
+A recipe is a frozen `Recipe`; what a user says on the command line or in Python replaces single fields
+(`override`). The resolved recipe is written into the bundle, and `from_dict` reads it back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field
+from typing import Any
+
+from tellapart.errors import SettingsError
+
+NETWORKS = ("tutorial", "residual", "own")
+AUGMENTATIONS = ("none", "tutorial", "crop")
+OPTIMIZERS = ("adadelta", "adam", "adamw", "rmsprop", "sgd")
+SCHEDULES = ("constant", "one_cycle")
+PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+
+
+def _setting(help_text: str, *, default: Any = dataclasses.MISSING, **limits: Any) -> Any:
+    """A field that knows its range: `low` and `high` (inclusive), `multiple_of`, or `among`."""
+    return field(default=default, metadata={"help": help_text, **limits})
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """All that decides how a network is made and trained."""
+
+    name: str = _setting("what the user asked for, or `own` for a network of theirs")
+    network: str = _setting("which network", among=NETWORKS)
+    size_px: int = _setting("side of the square that the network sees", low=8, high=512)
+    store_px: int = _setting("side at which training pictures are kept, for crops", low=8, high=1024)
+    channels: tuple[int, ...] = _setting("filters of each convolution or stage", low=1, high=2048)
+    dense: tuple[int, ...] = _setting("units of each hidden dense layer", low=1, high=8192)
+    dropout: float = _setting("share of features dropped in training", low=0.0, high=0.95)
+    augment: str = _setting("how training pictures are varied", among=AUGMENTATIONS)
+    flip: bool = _setting("whether training pictures are mirrored at random")
+    optimizer: str = _setting("the optimizer, with Keras' defaults but for the rate", among=OPTIMIZERS)
+    learning_rate: float = _setting("the rate, or the highest rate of a schedule", low=1e-8, high=100.0)
+    schedule: str = _setting("how the rate changes", among=SCHEDULES)
+    weight_decay: float = _setting("decoupled, of weights but not of biases", low=0.0, high=1.0)
+    label_smoothing: float = _setting("share of the target spread over all classes", low=0.0, high=0.5)
+    batch_size: int = _setting("pictures a step", low=1, high=4096)
+    epochs: int = _setting("passes over the training pictures", low=1, high=10_000)
+    patience: int | None = _setting(
+        "epochs without a better validation result before training stops; None: never", low=1, high=10_000
+    )
+    precision: str = _setting("number format of training; a bundle is always float32", among=PRECISIONS)
+
+    def __post_init__(self) -> None:
+        for setting in dataclasses.fields(self):
+            value = getattr(self, setting.name)
+            for one in value if isinstance(value, tuple) else (value,):
+                if one is not None:
+                    _check(setting.name, one, setting.metadata)
+        if self.store_px < self.size_px:
+            raise SettingsError(
+                f"store_px must be at least size_px ({self.size_px}); got {self.store_px}. Leave it out, or raise it."
+            )
+
+    def override(self, **settings: Any) -> Recipe:
+        """This recipe with the given fields replaced; None means "as it was".
+
+        A new `size_px` without a `store_px` keeps the ratio of both.
+
+        Raises:
+            SettingsError: a field is unknown or its value is out of range.
+        """
+        given = {name: value for name, value in settings.items() if value is not None}
+        known = [f.name for f in dataclasses.fields(self)]
+        for name in given:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(known)}."
+                raise SettingsError(f"A setting must be one that exists; got {name!r}. {hint}")
+        if "size_px" in given and "store_px" not in given:
+            given["store_px"] = max(given["size_px"], round(self.store_px * given["size_px"] / self.size_px))
+        return dataclasses.replace(self, **given)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Recipe:
+        """The inverse of `as_dict`; raises SettingsError where a field is missing, unknown or out of range."""
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        except TypeError as error:
+            raise SettingsError(f"A recipe must have just the fields of this version: {error}.") from error
+
+
+def _check(name: str, value: Any, limits: Any) -> None:
+    if "among" in limits and value not in limits["among"]:
+        near = difflib.get_close_matches(str(value), limits["among"], n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise SettingsError(f"{name} must be one of {', '.join(limits['among'])}; got {value!r}.{hint}")
+    if "low" in limits:
+        low, high = limits["low"], limits["high"]
+        whole = isinstance(low, int)
+        good_type = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        if not good_type or not low <= value <= high:
+            kind = "a whole number" if whole else "a number"
+            raise SettingsError(f"{name} must be {kind} from {low} to {high}; got {value!r}.")
+
+
+# The tutorial as its author wrote it: a small CNN at 64 px, ten epochs, no early stopping. Adadelta's rate is
+# the 1.0 of its paper and of the Keras of its day; at today's default of 0.001 the network hardly learns.
+#   tellapart train PHOTOS --recipe tutorial
+TUTORIAL = Recipe(
+    name="tutorial",
+    network="tutorial",
+    size_px=64,
+    store_px=64,  # as ImageDataGenerator: pictures are varied after they were brought to size
+    channels=(32, 64),
+    dense=(128,),
+    dropout=0.2,
+    augment="tutorial",
+    flip=True,
+    optimizer="adadelta",
+    learning_rate=1.0,
+    schedule="constant",
+    weight_decay=0.0,
+    label_smoothing=0.0,
+    batch_size=32,
+    epochs=10,
+    patience=None,
+    precision="auto",
+)
+
+# A residual network from scratch.
+#   tellapart train PHOTOS --recipe scratch
+SCRATCH = Recipe(
+    name="scratch",
+    network="residual",
+    size_px=64,
+    store_px=80,  # room for random crops that keep their detail
+    channels=(32, 64, 128, 256),
+    dense=(),
+    dropout=0.0,
+    augment="crop",
+    flip=True,
+    optimizer="sgd",
+    learning_rate=0.2,
+    schedule="one_cycle",
+    weight_decay=5e-4,
+    label_smoothing=0.1,
+    batch_size=64,
+    epochs=16,
+    patience=None,  # one cycle ends by itself: its best epochs are its last
+    precision="auto",
+)
+
+# What a user's own network gets; its size is that of its input.
+OWN = SCRATCH.override(
+    name="own",
+    network="own",
+    store_px=64,
+    augment="none",
+    flip=False,
+    optimizer="adam",
+    learning_rate=1e-3,
+    schedule="constant",
+    batch_size=32,
+    epochs=30,
+)
+OWN = dataclasses.replace(OWN, weight_decay=0.0, label_smoothing=0.0, channels=(), patience=5, precision="float32")
+
+RECIPES = {recipe.name: recipe for recipe in (TUTORIAL, SCRATCH)}
+RECIPE_NAMES = ("auto", *RECIPES)

@@ -1,0 +1,149 @@
+"""A Keras model to one ONNX graph for the engine.
+
+The graph takes uint8 pictures (B, S, S, 3) and gives logits (B, C), the embedding (B, D: what the last dense
+layer sees) and the last feature map (B, H, W, K). It is float32 whatever the training precision was. The
+conversion is Keras' own exporter, which folds batch normalisation; here stands what the bundle asks beyond it.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+
+from tellapart.engine import EMBEDDING, FEATURE_MAP, LOGITS
+from tellapart.errors import InputError
+
+OPSET = 18
+
+
+def in_float32(model: keras.Model) -> keras.Model:
+    """The same network with the same weights, every layer in float32."""
+
+    def as_float32(layer: keras.Layer) -> keras.Layer:
+        config = layer.get_config()
+        if "dtype" in config and not isinstance(layer, layers.InputLayer):
+            config["dtype"] = "float32"
+        return layer.__class__.from_config(config)
+
+    copy = keras.models.clone_model(model, clone_function=as_float32, recursive=True)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def check(model: Any, n_classes: int) -> None:
+    """Whether `model` can be trained, exported and explained.
+
+    Raises:
+        InputError: it is no Sequential or functional Keras model, takes no square pictures of three channels, or
+            does not end in a dense layer with one column a class (or one sigmoid for two classes).
+    """
+    if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+        raise InputError(
+            f"A network must be a built Sequential or functional keras.Model, so that it loads anywhere without "
+            f"its author's code; got {type(model).__name__}. Give it a keras.Input and standard layers."
+        )
+    shape = tuple(model.inputs[0].shape)
+    if len(model.inputs) != 1 or len(shape) != 4 or shape[1] is None or shape[1] != shape[2] or shape[3] != 3:
+        raise InputError(
+            f"A network must take one square RGB picture, (None, S, S, 3); got {shape}. "
+            f"Begin it with keras.Input((S, S, 3))."
+        )
+    units = last_dense(model).units
+    if units != n_classes and not (units == 1 and n_classes == 2):
+        raise InputError(
+            f"The last Dense layer must have one unit a class; there are {n_classes} classes, and it has {units}. "
+            f"Make it Dense({n_classes})."
+        )
+
+
+def last_dense(model: keras.Model) -> layers.Dense:
+    """The dense layer that a network ends in, be it followed by an activation; InputError where there is none."""
+    last = model.layers[-1]
+    while isinstance(last, (layers.Softmax, layers.Activation)):
+        last = last.input._keras_history.operation
+    if not isinstance(last, layers.Dense):
+        raise InputError(
+            f"A network must end in a Dense layer with one unit a class; got {type(last).__name__} {last.name!r}. "
+            f"End it so."
+        )
+    return last
+
+
+def ends_in_logits(model: keras.Model) -> bool:
+    """Whether the answers of `model` are logits (True) or probabilities (False)."""
+    return (
+        model.layers[-1] is (dense := last_dense(model)) and keras.activations.serialize(dense.activation) == "linear"
+    )
+
+
+def three_outputs(model: keras.Model) -> keras.Model:
+    """`model` with the outputs logits, embedding and feature map.
+
+    A closing softmax or sigmoid is taken off, whether it is an activation of the last dense layer or a layer of
+    its own. One sigmoid of z becomes the two logits [0, z].
+    """
+    last = last_dense(model)
+    linear = layers.Dense(last.units, use_bias=last.use_bias, dtype="float32")
+    logits = linear(last.input)
+    linear.set_weights(last.get_weights())
+    if last.units == 1:
+        logits = keras.ops.concatenate([keras.ops.zeros_like(logits), logits], axis=-1)
+    embedding = layers.Flatten(dtype="float32")(last.input)
+    maps = [layer.output for layer in model.layers if _has_places(layer)]
+    # A network of dense layers has no map of its own: there the picture is the map.
+    feature_map = maps[-1] if maps else layers.Rescaling(1.0, dtype="float32")(model.inputs[0])
+    return keras.Model(model.inputs[0], [logits, embedding, feature_map])
+
+
+def _has_places(layer: keras.Layer) -> bool:
+    shape = getattr(layer.output, "shape", ())
+    return not isinstance(layer, layers.InputLayer) and len(shape) == 4 and None not in shape[1:]
+
+
+def to_onnx(model: keras.Model) -> bytes:
+    """The graph of a float32 `model` (see the head of this module) as the bytes of one ONNX file."""
+    import onnx
+
+    three = three_outputs(model)
+    size = tuple(model.inputs[0].shape[1:])
+    three(np.zeros((1, *size), dtype="uint8"))  # Keras exports only what was called once
+    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
+    with tempfile.TemporaryDirectory(prefix="tellapart-") as folder:
+        path = Path(folder, "model.onnx")
+        signature = [keras.InputSpec(shape=(None, *size), dtype="uint8", name="pixels")]
+        three.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=signature)
+        exported = onnx.load(path)
+    _rename(exported.graph, [LOGITS, EMBEDDING, FEATURE_MAP])
+    onnx.checker.check_model(exported, full_check=True)
+    return exported.SerializeToString()
+
+
+def _rename(graph: Any, outputs: list[str]) -> None:
+    """Name the outputs, and every other value by its place: the same network gives the same bytes in every run."""
+    names = {value.name: name for value, name in zip(graph.output, outputs, strict=True)}
+    names |= {value.name: "pixels" for value in graph.input}
+    first_use = {name: i for i, name in reversed(list(enumerate(n for node in graph.node for n in node.input)))}
+    weights = sorted(graph.initializer, key=lambda tensor: first_use.get(tensor.name, len(first_use)))
+    names |= {tensor.name: f"weights_{i}" for i, tensor in enumerate(weights)}
+    for i, node in enumerate(graph.node):
+        for j, name in enumerate(node.output):
+            names.setdefault(name, f"value_{i}_{j}")
+        node.name = f"{node.op_type.lower()}_{i}"
+    names[""] = ""  # an optional input that is left out
+    for node in graph.node:
+        node.input[:] = [names[name] for name in node.input]
+        node.output[:] = [names[name] for name in node.output]
+    for value in (*weights, *graph.input, *graph.output):
+        value.name = names[value.name]
+    del graph.initializer[:]
+    graph.initializer.extend(weights)
+    for value in (*graph.input, *graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
+    del graph.value_info[:]
+    graph.name, graph.doc_string = "tellapart", ""

@@ -1,0 +1,96 @@
+"""A recipe to a Keras model of standard layers: pixels, uint8 range (B, S, S, 3), to answers.
+
+Scaling is inside the model, so that no user can forget it. The networks end as their users expect
+them to: `tutorial` in probabilities, as the tutorial has it, `residual` in logits (B, C).
+"""
+
+from __future__ import annotations
+
+import keras
+from keras import layers
+
+from tellapart.config import Recipe
+from tellapart.errors import SettingsError
+
+SMALLEST_PX = 32  # below, four halvings leave nothing to look at
+
+
+def build(recipe: Recipe, n_classes: int, *, dtype: str = "float32") -> keras.Model:
+    """The network of `recipe` for `n_classes` (2 or more), freshly initialised from Keras' global seed.
+
+    `dtype` is a Keras policy, "float32" or "mixed_bfloat16". The answers are float32 in both.
+    """
+    policy = keras.dtype_policies.get(dtype)
+    if recipe.network == "tutorial":
+        return tutorial(recipe, n_classes, policy)
+    return residual(recipe, n_classes, policy)
+
+
+def tutorial(recipe: Recipe, n_classes: int, policy: keras.DTypePolicy) -> keras.Model:
+    """The tutorial's CNN: convolutions 3×3 with max-pooling, dense layers, dropout, one sigmoid.
+
+    Output: float32 (B, 1), the probability of the second class, or (B, C) where there are more than two.
+
+    Raises:
+        SettingsError: the pictures are too small for that many convolutions.
+    """
+    side = recipe.size_px
+    for _ in recipe.channels:
+        side = (side - 2) // 2
+    if side < 1:
+        raise SettingsError(
+            f"--size must leave room for {len(recipe.channels)} convolutions with pooling; "
+            f"got {recipe.size_px} px. Take fewer convolutions or a larger --size."
+        )
+    model = keras.Sequential(name="tutorial")
+    model.add(keras.Input((recipe.size_px, recipe.size_px, 3), dtype="uint8", name="pixels"))
+    model.add(layers.Rescaling(1 / 255, dtype=policy))
+    for filters in recipe.channels:
+        model.add(layers.Conv2D(filters, 3, activation="relu", dtype=policy))
+        model.add(layers.MaxPooling2D(2, dtype=policy))
+    model.add(layers.Flatten(dtype=policy))
+    for units in recipe.dense:
+        model.add(layers.Dense(units, activation="relu", dtype=policy))
+    model.add(layers.Dropout(recipe.dropout, dtype=policy))
+    if n_classes == 2:
+        model.add(layers.Dense(1, activation="sigmoid", dtype="float32", name="answer"))
+    else:
+        model.add(layers.Dense(n_classes, activation="softmax", dtype="float32", name="answer"))
+    return model
+
+
+def residual(recipe: Recipe, n_classes: int, policy: keras.DTypePolicy) -> keras.Model:
+    """A small residual network (He et al. 2015): a stem and a stage for each entry of `recipe.channels`.
+
+    Each stage after the first halves the picture. Global average pooling, dropout, one dense layer.
+    Output: logits, float32 (B, C).
+    """
+    pixels = keras.Input((recipe.size_px, recipe.size_px, 3), dtype="uint8", name="pixels")
+    x = layers.Rescaling(1 / 64, offset=-127.5 / 64, dtype=policy)(pixels)  # about zero mean, unit variance
+    x = _convolution(x, recipe.channels[0], policy, stride=1 if recipe.size_px <= 32 else 2)
+    for stage, filters in enumerate(recipe.channels):
+        x = _block(x, filters, policy, stride=1 if stage == 0 else 2)
+    x = layers.GlobalAveragePooling2D(dtype=policy)(x)
+    x = layers.Dropout(recipe.dropout, dtype=policy)(x)
+    logits = layers.Dense(n_classes, dtype="float32", name="answer")(x)
+    return keras.Model(pixels, logits, name="residual")
+
+
+def _convolution(x, filters: int, policy: keras.DTypePolicy, *, stride: int = 1, size: int = 3, relu: bool = True):
+    x = layers.Conv2D(
+        filters, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal", dtype=policy
+    )(x)
+    # A short training sees few steps: Keras' momentum of 0.99 would still remember the first ones.
+    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=policy)(x)
+    return layers.ReLU(dtype=policy)(x) if relu else x
+
+
+def _block(x, filters: int, policy: keras.DTypePolicy, *, stride: int):
+    shortcut = x
+    if stride != 1 or x.shape[-1] != filters:
+        if stride != 1:
+            shortcut = layers.AveragePooling2D(stride, padding="same", dtype=policy)(shortcut)
+        shortcut = _convolution(shortcut, filters, policy, size=1, relu=False)
+    x = _convolution(x, filters, policy, stride=stride)
+    x = _convolution(x, filters, policy, relu=False)
+    return layers.ReLU(dtype=policy)(layers.Add(dtype=policy)([x, shortcut]))

@@ -1,0 +1,93 @@
+"""Numbers against hand-computed values and against scikit-learn."""
+
+import math
+
+import numpy as np
+import pytest
+import sklearn.metrics
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tellapart import metrics
+
+# Ten pictures of which nine are right: the interval of the textbooks.
+WILSON_9_OF_10 = (0.5958, 0.9821)
+
+
+@pytest.fixture
+def answers() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(3)
+    labels = rng.integers(0, 4, size=400)
+    logits = rng.normal(size=(400, 4)) + 2 * np.eye(4)[labels]
+    return metrics.softmax(logits), labels
+
+
+def test_wilson_interval_of_the_textbook() -> None:
+    assert metrics.wilson_interval(9, 10) == pytest.approx(WILSON_9_OF_10, abs=1e-4)
+
+
+def test_wilson_interval_at_its_ends() -> None:
+    assert metrics.wilson_interval(0, 0) == (0.0, 1.0)
+    assert metrics.wilson_interval(10, 10)[1] == 1.0
+    assert metrics.wilson_interval(0, 10)[0] == 0.0
+
+
+@given(st.integers(0, 200), st.integers(1, 200))
+def test_wilson_interval_solves_its_own_equation(n_right: int, n: int) -> None:
+    """Its ends are where |p̂ - p| = z √(p(1-p)/n): that is how Wilson defined them."""
+    n_right = min(n_right, n)
+    for end in metrics.wilson_interval(n_right, n):
+        distance = metrics.Z_95 * math.sqrt(end * (1 - end) / n)
+        assert abs(n_right / n - end) == pytest.approx(distance, abs=1e-9)
+
+
+def test_softmax_by_hand_and_without_overflow() -> None:
+    assert metrics.softmax(np.array([[0.0, math.log(3)]])) == pytest.approx(np.array([[0.25, 0.75]]))
+    assert metrics.softmax(np.array([[0.0, 1e4]])) == pytest.approx(np.array([[0.0, 1.0]]))
+    assert metrics.softmax(np.array([[0.0, 2 * math.log(3)]]), temperature=2.0)[0, 1] == pytest.approx(0.75)
+
+
+def test_one_sigmoid_equals_its_two_logits() -> None:
+    z = 1.7
+    assert metrics.softmax(np.array([[0.0, z]]))[0, 1] == pytest.approx(1 / (1 + math.exp(-z)))
+
+
+def test_log_loss_confusion_and_scores_equal_scikit_learn(answers) -> None:
+    probabilities, labels = answers
+    predicted = probabilities.argmax(axis=1)
+    assert metrics.log_loss(probabilities, labels) == pytest.approx(sklearn.metrics.log_loss(labels, probabilities))
+    confusion = metrics.confusion_matrix(predicted, labels, 4)
+    assert np.array_equal(confusion, sklearn.metrics.confusion_matrix(labels, predicted))
+    theirs = sklearn.metrics.precision_recall_fscore_support(labels, predicted)
+    for i, scores in enumerate(metrics.class_scores(confusion)):
+        ours = (scores.precision, scores.recall, scores.f1, scores.support)
+        assert ours == pytest.approx(tuple(column[i] for column in theirs))
+    assert metrics.accuracy(probabilities, labels) == sklearn.metrics.accuracy_score(labels, predicted)
+
+
+def test_one_sure_mistake_leaves_the_log_loss_finite() -> None:
+    assert metrics.log_loss(np.array([[1.0, 0.0]]), np.array([1])) == pytest.approx(36.04, abs=0.01)
+
+
+def test_a_class_without_pictures_or_answers_has_no_score() -> None:
+    scores = metrics.class_scores(np.array([[2, 0, 0], [0, 0, 1], [0, 0, 0]]))
+    assert scores[0] == metrics.ClassScores(1.0, 1.0, 1.0, 2)
+    assert scores[1] == metrics.ClassScores(None, 0.0, 0.0, 1)
+    assert scores[2].recall is None
+    assert scores[2].precision == 0.0
+
+
+def test_baseline_is_the_commonest_class() -> None:
+    assert metrics.baseline_accuracy(np.array([0, 1, 1, 1]), 3) == 0.75
+
+
+def test_calibration_error_by_hand() -> None:
+    # Four answers at 0.8, of which three are right: a gap of 0.05. One at 0.6 that is right: a gap of 0.4.
+    probabilities = np.array([[0.8, 0.2]] * 4 + [[0.6, 0.4]])
+    labels = np.array([0, 0, 0, 1, 0])
+    expected = (4 * 0.05 + 1 * 0.4) / 5
+    assert metrics.expected_calibration_error(probabilities, labels) == pytest.approx(expected)
+
+
+def test_calibration_error_of_sure_and_right_answers_is_zero() -> None:
+    assert metrics.expected_calibration_error(np.eye(3), np.arange(3)) == 0.0

@@ -53,6 +53,7 @@ class Engine:
             )
         self._input = inputs[0].name
         self.size_px: int = inputs[0].shape[1]
+        self.n_classes: int = self._session.get_outputs()[0].shape[1]
 
     def run(self, batch: np.ndarray) -> Outputs:
         """A batch, uint8 (B, S, S, 3), to its logits and embeddings."""

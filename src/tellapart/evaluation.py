@@ -1,0 +1,115 @@
+"""Answers and right labels to a table of results.
+
+`probabilities_of` asks about decoded pictures; a folder is asked about through `predict`. Both end in `Evaluation`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from tellapart import metrics
+
+BATCH = 64  # pictures the engine sees at once
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How a model fared on pictures whose label is known: all of it follows from the first four fields."""
+
+    classes: tuple[str, ...]  # in the order of the columns of `probabilities`
+    probabilities: np.ndarray  # float64 (N, C), rows sum to 1
+    labels: np.ndarray  # int64 (N,), the right class
+    paths: tuple[str, ...]  # the N pictures
+    skipped: tuple[tuple[str, str], ...] = ()  # (path, reason) of the pictures that could not be used
+    split: str | None = None  # which split of the input was taken; None where it has none
+    trained_on: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))  # bool (N,): was it a training picture
+    notes: tuple[str, ...] = ()  # sentences about how the input was read
+
+    @property
+    def n(self) -> int:
+        """How many pictures were answered."""
+        return len(self.labels)
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right answers, 0–1."""
+        return metrics.accuracy(self.probabilities, self.labels)
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float]:
+        """The 95 % Wilson interval of `accuracy`."""
+        return metrics.wilson_interval(int((self.predicted == self.labels).sum()), self.n)
+
+    @property
+    def baseline_accuracy(self) -> float:
+        """What always answering the commonest class would reach, 0–1."""
+        return metrics.baseline_accuracy(self.labels, len(self.classes))
+
+    @property
+    def predicted(self) -> np.ndarray:
+        """The most probable class of each picture, int64 (N,)."""
+        return self.probabilities.argmax(axis=1)
+
+    @property
+    def confusion(self) -> np.ndarray:
+        """Counts, int64 (C, C): row = the right class, column = the answer."""
+        return metrics.confusion_matrix(self.predicted, self.labels, len(self.classes))
+
+    @property
+    def per_class(self) -> dict[str, metrics.ClassScores]:
+        """Precision, recall, F1 and support, by class name."""
+        return dict(zip(self.classes, metrics.class_scores(self.confusion), strict=True))
+
+    @property
+    def n_trained_on(self) -> int:
+        """How many of the pictures the model was trained on: on these it looks better than it is."""
+        return int(self.trained_on.sum())
+
+    def unseen(self) -> Evaluation | None:
+        """The same without the pictures that the model was trained on; None where none is left."""
+        keep = ~self.trained_on if len(self.trained_on) else np.ones(self.n, bool)
+        if not keep.any():
+            return None
+        return dataclasses.replace(
+            self,
+            probabilities=self.probabilities[keep],
+            labels=self.labels[keep],
+            paths=tuple(path for path, kept in zip(self.paths, keep, strict=True) if kept),
+            trained_on=np.zeros(int(keep.sum()), bool),
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the contract of `evaluate --json`."""
+        values = {
+            "accuracy": self.accuracy,
+            "accuracy_interval": list(self.accuracy_interval),
+            "baseline_accuracy": self.baseline_accuracy,
+            "log_loss": metrics.log_loss(self.probabilities, self.labels),
+            "expected_calibration_error": metrics.expected_calibration_error(self.probabilities, self.labels),
+            "classes": list(self.classes),
+            "per_class": {name: dataclasses.asdict(scores) for name, scores in self.per_class.items()},
+            "confusion_matrix": self.confusion.tolist(),
+            "n": self.n,
+            "skipped": [{"path": path, "reason": reason} for path, reason in self.skipped],
+            "split": self.split,
+            "n_trained_on": self.n_trained_on,
+        }
+        unseen = self.unseen() if self.n_trained_on else None
+        values["accuracy_unseen"] = unseen.accuracy if unseen else None if self.n_trained_on else self.accuracy
+        return values
+
+
+def probabilities_of(
+    predict_fn: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray, rows: np.ndarray
+) -> np.ndarray:
+    """The answers to `pixels[rows]`, uint8 (N, S, S, 3), by any `predict_fn`, batch by batch: float64 (N, C).
+
+    `predict_fn` takes uint8 (B, S, S, 3) and gives probabilities, float (B, C).
+    """
+    starts = range(0, len(rows), BATCH)
+    return np.concatenate([predict_fn(np.asarray(pixels[rows[start : start + BATCH]])) for start in starts])

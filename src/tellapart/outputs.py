@@ -1,0 +1,64 @@
+"""Results to disk: nothing is overwritten unasked, and a half-written file never stands under a final name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from tellapart.errors import OutputError
+from tellapart.files import because, shown
+
+
+def check(path: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Whether `path` can be written, before the work that leads to it.
+
+    Raises:
+        OutputError: it exists and `force` is not set, its folder does not exist or takes no files.
+    """
+    target, name = Path(path), shown(path)
+    if target.is_dir():
+        raise OutputError(f"An output must be a file; {name} is a folder. Name a file in it.")
+    if not force and os.path.lexists(target):
+        raise OutputError(f"{name} exists already. Name another file, or add --force to replace it.")
+    folder = target.parent
+    if not folder.is_dir():
+        raise OutputError(f"The folder of an output must exist; there is no {shown(folder)}. Make it first.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise OutputError(f"The folder {shown(folder)} takes no new files: permission denied. Name another folder.")
+
+
+def write_atomically(
+    path: str | os.PathLike[str], fill: Callable[[BinaryIO], object], *, force: bool = False
+) -> None:
+    """Let `fill` write a temporary file beside `path`, then rename it to `path`.
+
+    Raises:
+        OutputError: as `check` has it, or the disk refuses. The temporary file is gone then.
+    """
+    check(path, force=force)
+    target = Path(path)
+    if target.is_symlink():
+        target = Path(os.path.realpath(target))  # replace what the link names, not the link
+    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            fill(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as error:
+        raise OutputError(
+            f"{shown(path)} could not be written: {because(error)}. Make room, or name a path on another disk."
+        ) from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+
+
+def write_text(path: str | os.PathLike[str], text: str, *, force: bool = False) -> None:
+    """Write `text` as UTF-8, as `write_atomically` does."""
+    write_atomically(path, lambda file: file.write(text.encode("utf-8", "surrogateescape")), force=force)

@@ -1,0 +1,481 @@
+"""The only opener of pictures: bytes of any common format to upright uint8 RGB (H, W, 3), size-limited.
+
+What holds for every picture that comes out of `decode` and `read`:
+
+- The bytes decide what a file is, never its name.
+- Upright: the EXIF orientation 1-8 (EXIF 2.32, tag 0x0112) is applied. A damaged EXIF block counts as none.
+- Animations and multi-page files give their first frame.
+- Transparency lies over white.
+- More than 8 bits a sample are scaled, never clipped. Unsigned 16 bits lose their low byte, 12-bit TIFF its
+  low 4 bits. 32-bit integers within 0-65535 count as 16-bit, floats within 0-1 as 0-1; any others are
+  stretched from their smallest to their largest finite value. NaN becomes the lower end, an infinity the end
+  it stands for.
+- CMYK is converted by its embedded profile where that is usable, else by the plain formula. Profiles of RGB
+  and grey pictures are left alone: that is the habit of the field (the pretrained weights have seen pictures
+  read like this), and converting costs more time than decoding.
+
+JPEG has two roads: the fast one (simplejpeg), and the tolerant one (Pillow) for what the fast one refuses, CMYK
+and harmless irregularities such as stray bytes. Both are libjpeg-turbo with the accurate DCT and smooth
+upsampling, and the tests hold them to the same pixels. A truncated file is refused on both.
+
+Everything here may be called from many threads at once; the decoders release the GIL.
+"""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import os
+import re
+import stat
+import warnings
+from dataclasses import dataclass
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tellapart.errors import PictureError
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFile
+
+PICTURE_EXTENSIONS = frozenset(  # lower case, with the dot
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib"}
+    | {".tif", ".tiff", ".avif", ".avifs", ".heic", ".heif", ".hif"}
+)
+MAX_PIXELS = 120_000_000  # width x height that is still opened; 360 MB as RGB
+MAX_FILE_BYTES = 512 * 2**20
+
+_MIN_SCALED_PX = 8  # below it the scales k/8 can round to the same size, and the two roads could differ
+_HEAD_BYTES = 4096  # enough for the brands of AVIF and HEIC, which stand in a list of any length
+
+# Pillow's opener of each format. They are called directly, not through `Image.open`: nothing but these is
+# ever tried (no EPS, no plugin of another package), and the size limit is ours alone. Pillow's global
+# MAX_IMAGE_PIXELS only warns up to its double, and could be made an error only by state shared with the host.
+_OPENERS = {
+    "JPEG": ("PIL.JpegImagePlugin", "JpegImageFile"),
+    "PNG": ("PIL.PngImagePlugin", "PngImageFile"),
+    "GIF": ("PIL.GifImagePlugin", "GifImageFile"),
+    "WEBP": ("PIL.WebPImagePlugin", "WebPImageFile"),
+    "BMP": ("PIL.BmpImagePlugin", "BmpImageFile"),
+    "TIFF": ("PIL.TiffImagePlugin", "TiffImageFile"),
+    "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
+    "HEIC": ("pi_heif.as_plugin", "HeifImageFile"),
+}
+
+_BMP_HEADER_SIZES = frozenset({12, 16, 40, 52, 56, 64, 108, 124})
+_HEIC_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"})
+
+_NOT_PICTURES = (
+    (b"<!doctype html", "HTML"),
+    (b"<html", "HTML"),
+    (b"<head", "HTML"),
+    (b"<!--", "HTML"),
+    (b"<?xml", "XML"),
+    (b"%pdf", "PDF"),
+    (b"%!ps", "PostScript"),
+    (b"pk\x03\x04", "a zip archive"),
+    (b"\x1f\x8b", "gzip"),
+    (b"version https://git-lfs", "a Git LFS pointer; run `git lfs pull`"),
+    (b"{", "JSON"),
+)
+_OTHER_PICTURES = (
+    (b"<svg", "SVG"),
+    (b"8bps", "Photoshop"),
+    (b"\0\0\0\x0cjp  ", "JPEG 2000"),
+    (b"\0\0\0\x0cjxl ", "JPEG XL"),
+    (b"\xff\x0a", "JPEG XL"),
+    (b"\0\0\1\0", "ICO"),
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """One decoded picture."""
+
+    pixels: np.ndarray  # uint8 (H, W, 3), RGB, 0-255, upright, C-contiguous, writable
+    format: str  # "JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF" or "HEIC"
+    width_px: int  # of the file, upright, before scaled decoding; 1 or more
+    height_px: int  # likewise
+
+
+def sniff(head: bytes) -> str | None:
+    """Name the format of a file by its first bytes (32 or more); None where it is none that is read here."""
+    if head.startswith(b"\xff\xd8\xff"):
+        return "JPEG"
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "PNG"
+    if head.startswith((b"GIF87a", b"GIF89a")):
+        return "GIF"
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):  # the latter two: BigTIFF
+        return "TIFF"
+    # Two letters are weak evidence, so the size of the second header must be one that exists.
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADER_SIZES:
+        return "BMP"
+    if head[4:8] == b"ftyp":
+        return _sniff_iso_media(head)
+    return None
+
+
+def _sniff_iso_media(head: bytes) -> str | None:
+    """AVIF or HEIC by the brands of the `ftyp` box (ISO/IEC 14496-12, 23008-12), or None, as for a video."""
+    size = min(int.from_bytes(head[:4], "big"), len(head))
+    major = head[8:12]
+    brands = {major} | {head[at : at + 4] for at in range(16, size - 3, 4)}
+    if major in {b"avif", b"avis"} or (major in {b"mif1", b"msf1", b"miaf"} and brands & {b"avif", b"avis"}):
+        return "AVIF"
+    if major in _HEIC_BRANDS | {b"mif1", b"msf1"}:
+        return "HEIC"
+    return None
+
+
+def describe_unknown(head: bytes) -> str:
+    """Say why a file whose first bytes `sniff` does not know is not read, as a `PictureError` has it."""
+    if not head:
+        return "empty file (0 bytes)"
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip(b" \t\r\n").lower()
+    for prefix, name in _NOT_PICTURES:
+        if start.startswith(prefix):
+            return f"not a picture: it begins like {name}"
+    for prefix, name in _OTHER_PICTURES:
+        if start.startswith(prefix) or head.lower().startswith(prefix):
+            return f"a kind of picture that is not read here ({name}); save it as PNG or JPEG"
+    if head[4:8] == b"ftyp":
+        return "not a picture: it begins like a video (MP4 or MOV)"
+    if not head.strip(b"\0"):
+        return "not a picture: it begins with zero bytes only"
+    return f"not a picture: unknown first bytes {head[:8].hex(' ')}"
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Read a regular file of at most `MAX_FILE_BYTES`; never waits on a FIFO, a socket or a device.
+
+    Symbolic links are followed. Raises PictureError where there is nothing to read, or it may not be read.
+    """
+    try:
+        # Looked at before it is opened, because opening a device can do something; and again after, because
+        # the file may have been exchanged. O_NONBLOCK keeps even an exchanged FIFO from blocking.
+        _refuse_irregular(os.stat(path))
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        with open(os.open(path, flags), "rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            _refuse_irregular(status)
+            if status.st_size > MAX_FILE_BYTES:
+                raise PictureError(
+                    f"{status.st_size / 2**20:.0f} MB, over the limit of {MAX_FILE_BYTES // 2**20} MB"
+                )
+            data = file.readall()
+    except (OSError, ValueError) as error:  # ValueError: a null character in the path
+        raise PictureError(_os_reason(error, path)) from error
+    if len(data) > MAX_FILE_BYTES:  # it grew, or its size is not told
+        raise PictureError(f"over the limit of {MAX_FILE_BYTES // 2**20} MB")
+    return data
+
+
+def _refuse_irregular(status: os.stat_result) -> None:
+    if stat.S_ISREG(status.st_mode):
+        return
+    kinds = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a FIFO", stat.S_IFSOCK: "a socket"}
+    kind = kinds.get(stat.S_IFMT(status.st_mode), "a device")
+    raise PictureError(f"not a regular file ({kind})")
+
+
+def _os_reason(error: OSError | ValueError, path: str | os.PathLike[str]) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "a symbolic link to nothing" if os.path.islink(path) else "no such file"
+    if isinstance(error, PermissionError):
+        return "no permission to read it"
+    if isinstance(error, OSError) and error.errno == errno.ELOOP:
+        return "symbolic links that go in a circle"
+    message = error.strerror if isinstance(error, OSError) else str(error)
+    return f"cannot be read: {_one_line(message or type(error).__name__)}"
+
+
+def read(path: str | os.PathLike[str], *, at_least_px: int | None = None) -> Picture:
+    """`read_bytes`, then `decode`."""
+    return decode(read_bytes(path), at_least_px=at_least_px)
+
+
+def decode(data: bytes, *, at_least_px: int | None = None) -> Picture:
+    """Decode the bytes of a picture file.
+
+    With `at_least_px` a JPEG may come out smaller than it is, at 1/2, 1/4 or 1/8, which is several times as
+    fast: both sides of `pixels` are still `at_least_px` or more, or the full size. Other formats are not scaled.
+
+    Raises PictureError, whatever is wrong with the bytes; more than `MAX_PIXELS` are refused by the header,
+    before anything is decoded.
+    """
+    format = sniff(data[:_HEAD_BYTES])
+    if format is None:
+        raise PictureError(describe_unknown(data[:_HEAD_BYTES]))
+    at_least_px = None if at_least_px is None else max(at_least_px, _MIN_SCALED_PX)
+    try:
+        picture = _decode_jpeg_fast(data, at_least_px) if format == "JPEG" else None
+        return picture or _decode_with_pillow(data, format, at_least_px)
+    except PictureError:
+        raise
+    except Exception as error:  # the one seam where anything may come: hostile files raise all there is
+        raise PictureError(_decode_reason(error, format)) from error
+
+
+def _decode_reason(error: Exception, format: str) -> str:
+    message = _one_line(str(error))
+    if re.search(r"truncated|unexpected end|not enough|premature end", message, re.IGNORECASE):
+        return "truncated: the file ends before the picture does"
+    if isinstance(error, MemoryError):
+        return f"{format} that needs more memory than there is"
+    return f"damaged {format}: {message or type(error).__name__}"
+
+
+def _one_line(message: str) -> str:
+    line = " ".join("".join(c if c.isprintable() else " " for c in message).split())
+    return line if len(line) <= 200 else line[:199] + "…"
+
+
+def _check_size(width: int, height: int) -> None:
+    if width < 1 or height < 1:
+        raise PictureError(f"no pixels: {width}\u00d7{height}")
+    if width * height > MAX_PIXELS:
+        megapixels = -(-width * height // 10**6)  # rounded up: never "120, over the limit of 120"
+        raise PictureError(
+            f"{width}\u00d7{height} = {megapixels} megapixels, over the limit of {MAX_PIXELS // 10**6}"
+        )
+
+
+# --- JPEG, the fast road
+
+
+def _decode_jpeg_fast(data: bytes, at_least_px: int | None) -> Picture | None:
+    """Decode by simplejpeg, or return None where it refuses and Pillow has to decide.
+
+    simplejpeg refuses whatever libjpeg warns of. Only one kind of warning means that pixels are missing: the
+    data end early, also where zeros or an end marker were put behind them. Pillow would fill up with grey.
+    """
+    import simplejpeg
+
+    try:
+        header = simplejpeg.decode_jpeg_header(data)
+    except (ValueError, RuntimeError):
+        return None
+    height, width, colours = int(header[0]), int(header[1]), header[2]
+    _check_size(width, height)
+    if colours in {"CMYK", "YCCK"}:  # simplejpeg knows nothing of profiles and of Adobe's inverted inks
+        return None
+    scale = _dct_scale(width, height, at_least_px)
+    wanted = (-(-height // scale), -(-width // scale), 3)
+    try:
+        # Of libjpeg's scales k/8 it takes the smallest that gives this size: 1/scale, from 8 pixels on.
+        pixels = simplejpeg.decode_jpeg(
+            data, "RGB", min_height=wanted[0] if scale > 1 else 0, min_width=wanted[1] if scale > 1 else 0
+        )
+    except (ValueError, RuntimeError) as error:
+        if "premature end" in str(error).lower():
+            raise
+        return None
+    if pixels.shape != wanted:  # as in lossless JPEG, which cannot be scaled
+        return None
+    return _upright(pixels, "JPEG", width, height, _exif_orientation(_jpeg_exif(data)))
+
+
+def _dct_scale(width: int, height: int, at_least_px: int | None) -> int:
+    """The divisor 8, 4, 2 or 1, by the rule of Pillow's `draft`, so that both roads give the same size."""
+    if at_least_px is None:
+        return 1
+    ratio = min(width, height) // at_least_px
+    return next((scale for scale in (8, 4, 2) if ratio >= scale), 1)
+
+
+def _jpeg_exif(data: bytes) -> bytes:
+    """The first Exif segment before the picture data, or b"" (ITU-T T.81 B.1.1.4, CIPA DC-008)."""
+    at = 2
+    for _ in range(1000):  # a sound file has some dozens of segments; a hostile one could have millions
+        at = data.find(b"\xff", at)
+        if at < 0 or at + 4 > len(data):
+            break
+        marker = data[at + 1]
+        if marker == 0xFF:  # a fill byte
+            at += 1
+        elif marker in {0x00, 0x01} or 0xD0 <= marker <= 0xD8:  # these have no length
+            at += 2
+        elif marker in {0xD9, 0xDA}:  # the end, or the start of the picture data
+            break
+        else:
+            end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+            if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
+                return data[at + 4 : end]
+            at = end
+    return b""
+
+
+def _exif_orientation(block: bytes) -> int:
+    """The orientation 1-8 in the first directory of an Exif block; 1 where it is absent or damaged.
+
+    Not by Pillow, whose reader takes the whole block apart, with a warning for each tag that is damaged.
+    """
+    block = block.removeprefix(b"Exif\0\0")
+    order = {b"II": "little", b"MM": "big"}.get(block[:2])
+    if order is None:
+        return 1
+
+    def number(at: int, size: int) -> int:  # 0 beyond the end
+        return int.from_bytes(block[at : at + size], "little" if order == "little" else "big")
+
+    first = number(4, 4)
+    for entry in range(first + 2, min(first + 2 + 12 * number(first, 2), len(block) - 11), 12):
+        if number(entry, 2) == 0x0112:
+            value = number(entry + 8, 4 if number(entry + 2, 2) == 4 else 2)  # type 4 is LONG, else SHORT
+            return value if 1 <= value <= 8 else 1
+    return 1
+
+
+def _upright(pixels: np.ndarray, format: str, width: int, height: int, orientation: int) -> Picture:
+    """A Picture of what was decoded, turned as `orientation` says; width and height are those of the file."""
+    if orientation >= 5:
+        pixels, width, height = pixels.swapaxes(0, 1), height, width
+    if orientation in {3, 4, 7, 8}:
+        pixels = pixels[::-1]
+    if orientation in {2, 3, 6, 7}:
+        pixels = pixels[:, ::-1]
+    return Picture(np.ascontiguousarray(pixels), format, width, height)
+
+
+# --- every format, by Pillow
+
+
+def _decode_with_pillow(data: bytes, format: str, at_least_px: int | None) -> Picture:
+    _hush_pillow()
+    module, name = _OPENERS[format]
+    try:
+        opener: type[ImageFile.ImageFile] = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        if format != "HEIC":
+            raise
+        raise PictureError("HEIC needs the extra: pip install 'tellapart[heic]'") from error
+    with opener(BytesIO(data)) as image:
+        width, height = image.size
+        _check_size(width, height)
+        if format == "JPEG" and at_least_px is not None:
+            image.draft(None, (at_least_px, at_least_px))
+        image.load()
+        if format != "JPEG":  # a GIF's first frame and a HEIC's data may be larger than their header says
+            width, height = image.size
+            _check_size(width, height)
+        pixels = _to_rgb(image, data)
+        # Read after loading: in PNG the block may follow the picture. Pillow turns TIFF, libheif turns HEIC.
+        turned = format in {"TIFF", "HEIC"}
+        orientation = 1 if turned else _exif_orientation(_exif_block(image.info))
+    return _upright(pixels, format, width, height, orientation)
+
+
+def _exif_block(info: dict[Any, Any]) -> bytes:
+    if isinstance(info.get("exif"), bytes):
+        return info["exif"]
+    # ImageMagick's older way of keeping it in a PNG: a text of a name, a length, and hexadecimal digits.
+    text = info.get("Raw profile type exif")
+    digits = "".join(text.split()[2:]) if isinstance(text, str) else ""
+    return bytes.fromhex(digits) if re.fullmatch(r"([0-9a-fA-F]{2})*", digits) else b""
+
+
+_PILLOW_HUSHED = ("ignore", None, UserWarning, re.compile(r"PIL\."), 0)
+
+
+def _hush_pillow() -> None:
+    """Have Pillow's UserWarnings ignored, those about damaged tags and chunks, and no others.
+
+    A line on stderr for each damaged tag helps nobody, and where warnings are errors it would make readable
+    pictures unreadable. `warnings.catch_warnings` swaps the filters of the whole process and must not be used
+    in threads, so one narrow filter is put in front, and stays.
+    """
+    if not warnings.filters or warnings.filters[0] != _PILLOW_HUSHED:
+        warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+
+
+def _to_rgb(image: Image.Image, data: bytes) -> np.ndarray:
+    """The loaded `image` of any of Pillow's modes to uint8 (H, W, 3), writable."""
+    mode = image.mode
+    if mode in {"I", "F"} or mode.startswith("I;16"):
+        return _deep_to_rgb(image)
+    if mode == "CMYK":
+        return np.array(_cmyk_to_rgb(image))
+    if mode == "LAB":
+        return np.array(_lab_to_rgb(image))
+    key = image.info.get("transparency")
+    if mode in {"1", "L", "RGB"} and key is not None:
+        return _keyed_to_rgb(image, key, data)
+    if mode in {"LA", "La", "PA", "RGBA", "RGBa"} or (mode == "P" and key is not None):
+        from PIL import Image
+
+        straight = image.convert("LA") if mode == "La" else image  # La has no direct way to RGBA
+        white = Image.new("RGBA", image.size, "white")
+        return np.array(Image.alpha_composite(white, straight.convert("RGBA")).convert("RGB"))
+    return np.array(image.convert("RGB"))
+
+
+def _keyed_to_rgb(image: Image.Image, key: int | tuple[int, ...], data: bytes) -> np.ndarray:
+    """A picture one of whose values is transparent: white there.
+
+    Pillow brings pixels to 8 bits, but not the key of a PNG's tRNS chunk, which is in the file's own depth.
+    """
+    if image.format == "PNG" and image.mode != "1" and data[12:16] == b"IHDR":
+        depth = data[24]  # 1, 2, 4, 8 or 16 bits a sample
+        values = key if isinstance(key, tuple) else (key,)
+        key = tuple(v >> 8 if depth == 16 else v * 255 // (2**depth - 1) for v in values)
+    rgb = np.array(image.convert("RGB"))
+    rgb[(rgb == np.array(key)).all(axis=2)] = 255
+    return rgb
+
+
+def _deep_to_rgb(image: Image.Image) -> np.ndarray:
+    """Grey of 12, 16 or 32 bits or floats to 8 bits, by the rules at the head of this module."""
+    values = np.asarray(image)
+    tags = getattr(image, "tag_v2", {})  # TIFF only
+    bits = 12 if tags.get(258) == (12,) else 16  # BitsPerSample
+    if image.mode.startswith("I;16"):
+        grey = (values >> (bits - 8)).astype(np.uint8)
+    else:
+        finite = values[np.isfinite(values)]
+        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+        if image.mode == "I" and low >= 0 and high <= 65535:
+            grey = (values >> 8).astype(np.uint8)
+        else:
+            if image.mode == "F" and low >= 0 and high <= 1:
+                low, high = 0.0, 1.0
+            known = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
+            grey = np.rint((known - low) * (255 / ((high - low) or 1.0))).astype(np.uint8)
+    if tags.get(262) == 0:  # PhotometricInterpretation WhiteIsZero, which Pillow minds only up to 8 bits
+        grey = 255 - grey
+    key = image.info.get("transparency")  # of a 16-bit PNG
+    if isinstance(key, int):
+        grey[values == key] = 255
+    return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
+    """By the embedded profile where it is one for CMYK, else plainly. Pillow has undone Adobe's inversion."""
+    from PIL import ImageCms
+
+    embedded = image.info.get("icc_profile")
+    if embedded:
+        try:
+            source: Any = ImageCms.ImageCmsProfile(BytesIO(embedded))
+            if source.profile.xcolor_space.strip() == "CMYK":
+                srgb = ImageCms.createProfile("sRGB")
+                converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
+                if converted is not None:
+                    return converted
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass  # a damaged profile counts as none: the picture itself is sound
+    return image.convert("RGB")
+
+
+def _lab_to_rgb(image: Image.Image) -> Image.Image:
+    from PIL import ImageCms
+
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
+    if converted is None:
+        raise ValueError("CIELAB could not be converted")
+    return converted

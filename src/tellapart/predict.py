@@ -1,0 +1,161 @@
+"""A bundle and pictures to ranked answers, in the order asked, every file accounted for.
+
+Decoding runs on threads ahead of the engine; what is under way is bounded, so that memory stays flat however many
+pictures there are.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart import metrics, preprocess
+from tellapart.bundle import Bundle
+from tellapart.engine import Engine
+from tellapart.errors import BundleError, PictureError, SettingsError
+from tellapart.files import shown, walk
+
+BATCH = 32  # pictures the engine sees at once
+NO_SUCH_FILE = "no such file or folder"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A picture to be asked about."""
+
+    path: str
+    error: str | None = None  # why it cannot be asked about, where that is known already
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The answer to one picture."""
+
+    path: str
+    label: str | None  # the most probable class; None where unknown or unreadable
+    probability: float | None  # of the most probable class, 0–1; None where unreadable
+    probabilities: dict[str, float] = field(default_factory=dict)  # by class name, in class order; sum 1
+    unknown: bool = False  # the model declined to answer
+    error: str | None = None  # why the picture could not be read
+
+    @property
+    def ranked(self) -> list[tuple[str, float]]:
+        """Classes and probabilities, the most probable first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: one element of `predict --json`."""
+        return {
+            "path": self.path,
+            "label": self.label,
+            "probability": self.probability,
+            "probabilities": self.probabilities,
+            "unknown": self.unknown,
+            "error": self.error,
+        }
+
+
+class Predictor:
+    """A bundle, ready to answer."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        """Open the bundle's graph. Raises BundleError where graph and manifest do not fit each other."""
+        self.classes = bundle.classes
+        try:
+            self.preprocess = preprocess.Preprocess.from_dict(bundle.manifest["preprocess"])
+        except (SettingsError, TypeError, AttributeError) as error:
+            raise BundleError(f"The bundle's preprocessing is not known here: {error}") from error
+        self._temperature = float(bundle.manifest["temperature"])
+        self._engine = Engine(bundle.members["model.onnx"])
+        if self._engine.size_px != self.preprocess.size_px or self._engine.n_classes != len(self.classes):
+            raise BundleError(
+                f"A bundle's graph must fit its manifest ({self.preprocess.size_px} px, {len(self.classes)} classes); "
+                f"it has {self._engine.size_px} px, {self._engine.n_classes} classes. Get the file again, or train anew."
+            )
+
+    def probabilities(self, batch: np.ndarray) -> np.ndarray:
+        """Preprocessed pictures, uint8 (B, S, S, 3), to probabilities, float64 (B, C), by the stored temperature."""
+        return metrics.softmax(self._engine.run(batch).logits, self._temperature)
+
+    def embeddings(self, batch: np.ndarray) -> np.ndarray:
+        """Preprocessed pictures, uint8 (B, S, S, 3), to embeddings, float32 (B, D)."""
+        return self._engine.run(batch).embedding
+
+    def answers(self, questions: Iterable[Question], *, threads: int | None = None) -> Iterator[Prediction]:
+        """The answer to each question, in their order."""
+        n_threads = threads or os.cpu_count() or 1
+        with ThreadPoolExecutor(n_threads, thread_name_prefix="decode") as pool:
+            pending = deque()
+            iterator = iter(questions)
+            for question in itertools.islice(iterator, 2 * BATCH + n_threads):
+                pending.append((question, pool.submit(self._load, question)))
+            while pending:
+                loaded = []
+                for _ in range(min(BATCH, len(pending))):
+                    question, future = pending.popleft()
+                    loaded.append((question, future.result()))
+                    for following in itertools.islice(iterator, 1):
+                        pending.append((following, pool.submit(self._load, following)))
+                yield from self._answer(loaded)
+
+    def _load(self, question: Question) -> np.ndarray | str:
+        """The picture's pixels, or why there are none."""
+        if question.error is not None:
+            return question.error
+        try:
+            return preprocess.load(question.path, self.preprocess)
+        except PictureError as error:
+            return error.reason
+
+    def _answer(self, loaded: list[tuple[Question, np.ndarray | str]]) -> Iterator[Prediction]:
+        pixels = [found for _, found in loaded if not isinstance(found, str)]
+        rows = iter(self.probabilities(np.stack(pixels))) if pixels else iter(())
+        for question, found in loaded:
+            if isinstance(found, str):
+                yield Prediction(question.path, None, None, error=found)
+            else:
+                yield self._ranked(question.path, next(rows))
+
+    def _ranked(self, path: str, probabilities: np.ndarray) -> Prediction:
+        best = int(probabilities.argmax())
+        by_name = dict(zip(self.classes, probabilities.tolist(), strict=True))
+        return Prediction(path, self.classes[best], float(probabilities[best]), by_name)
+
+
+def questions(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Question]:
+    """Files as they are and folders walked to the bottom, in the order given.
+
+    A path that does not exist becomes a question with an error, so that it has its row too.
+    """
+    for path in paths:
+        name = os.fspath(path)
+        if Path(name).is_dir():
+            for found in walk(name):
+                yield Question(found.path, found.reason)
+        else:
+            yield Question(name, None if os.path.lexists(name) else NO_SUCH_FILE)
+
+
+def csv_rows(classes: tuple[str, ...], predictions: Iterable[Prediction]) -> Iterator[list[str]]:
+    """The header and a row a prediction: path, label, probability, unknown, error, then one column a class.
+
+    Cells that a spreadsheet would take for a formula begin with an apostrophe (OWASP, "CSV Injection").
+    """
+    yield ["path", "label", "probability", "unknown", "error", *(_cell(name) for name in classes)]
+    for one in predictions:
+        each = [f"{one.probabilities[name]:.6f}" if one.probabilities else "" for name in classes]
+        probability = "" if one.probability is None else f"{one.probability:.6f}"
+        unknown = "true" if one.unknown else "false"
+        yield [_cell(shown(one.path)), _cell(one.label or ""), probability, unknown, _cell(one.error or ""), *each]
+
+
+def _cell(text: str) -> str:
+    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text

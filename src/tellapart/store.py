@@ -1,0 +1,362 @@
+"""Decoded pictures, once: a versioned uint8 memory map in a cache folder, keyed by content and preprocessing.
+
+On disk, below the cache folder::
+
+    pictures/
+        80px-squash-<recipe>-<contents>/   one store, never changed once it has its name
+            pixels.bin                     uint8 (N, S, S, 3), C order, no header
+            index.json                     version, shape, content hashes in row order, failures; its
+                                           modification time says when the store was last used
+        .building-<owner>-<pid>-<random>/  being written: renamed when complete and synced, never read
+
+``<recipe>`` is a hash of all that decides the pixels apart from the content: the preprocessing, the decoders'
+versions, `STORE_VERSION`. ``<contents>`` is a hash of the content hashes. A store serves every set of pictures
+that it covers, so a part of the pictures of an earlier run needs no decoding and no copy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import hashlib
+import importlib.metadata
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+
+import cv2
+import numpy as np
+import platformdirs
+
+from tellapart import pictures
+from tellapart.catalog import shown
+from tellapart.errors import OutputError, PictureError, SettingsError
+from tellapart.preprocess import Preprocess, load
+
+STORE_VERSION = 1  # to be raised when the files change, or when `pictures` or `preprocess` give other pixels
+DEFAULT_LIMIT_BYTES = 20 * 10**9
+
+_PIXELS, _INDEX = "pixels.bin", "index.json"
+_STORE_NAME = re.compile(r"(?P<size>\d{1,6})px-(?P<fit>[a-z_]+)-[0-9a-f]{12}-[0-9a-f]{16}")
+_LEFTOVER_NAME = re.compile(r"\.(building|removed)-(?P<owner>[0-9a-f]{8})-(?P<pid>\d{1,10})-[0-9a-f]{8}")
+_LEFTOVER_AGE_S = 24 * 3600
+_BLOCK_BYTES = 4 * 2**20  # what one task decodes, or one step of a copy moves, at most
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Store:
+    """Decoded pictures, ready for use."""
+
+    pixels: np.ndarray  # uint8 (M, S, S, 3), RGB, 0-255, a read-only memory map; M may exceed len(rows)
+    rows: dict[str, int]  # content hash -> row of `pixels`, for every picture asked for that can be read
+    failures: dict[str, str]  # content hash -> reason, for all the others
+    path: Path  # the store's own folder
+    n_decoded: int  # pictures decoded in this run; 0 when all came from the cache
+
+
+def build(
+    files: Sequence[tuple[str, str]],
+    preprocess: Preprocess,
+    cache: Path,
+    *,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    limit_bytes: int | None = None,
+) -> Store:
+    """The decoded pixels of some files, from the cache where it has them, else decoded on threads.
+
+    A file whose bytes no longer hash to its content, or that cannot be opened, is a failure of this run
+    only; bytes that no decoder reads are remembered with their reason. Memory use does not grow with the
+    number of pictures.
+
+    Args:
+        files: (path, SHA-256 of the bytes in hex) of each; equal contents are stored once.
+        preprocess: what every picture goes through.
+        cache: the cache folder, see `cache_folder`; created where it is missing.
+        threads: decoding threads, >= 1; by default one for each core this process may use.
+        progress: called in this thread with (pictures done, pictures in all), distinct contents only.
+        limit_bytes: >= 0, size of the cache above which the stores not used for longest are removed, never
+            the one returned; by default $TELLAPART_CACHE_LIMIT_GB (10^9 bytes), or 20.
+
+    Raises:
+        OutputError: the cache folder cannot be written, or its disk is full.
+        SettingsError: $TELLAPART_CACHE_LIMIT_GB is not a number >= 0.
+    """
+    limit = _limit_from_environment() if limit_bytes is None else limit_bytes
+    paths: dict[str, list[str]] = {}
+    for path, content in files:
+        paths.setdefault(content, []).append(path)
+    # Pictures are decoded side by side; OpenCV's own threads would only fight for the same cores.
+    cv2.setNumThreads(1)
+    folder = cache / "pictures"
+    _sweep(folder)
+    for _ in range(3):
+        store = _build(paths, preprocess, folder, threads or _cores(), progress or (lambda done, total: None))
+        if store is not None:
+            _evict(folder, keep=store.path, limit_bytes=limit)
+            return store
+    raise OutputError(
+        f"The picture store must stay in place while it is opened; other processes keep removing it from "
+        f"{shown(folder)}. Let them end, or choose another folder with --cache DIR."
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Decoded:
+    content: str
+    pixels: np.ndarray | None  # uint8 (S, S, 3)
+    reason: str = ""  # why there are no pixels
+    lasting: bool = False  # the reason lies in the content itself, so it is remembered
+
+
+def _build(
+    paths: dict[str, list[str]],
+    preprocess: Preprocess,
+    folder: Path,
+    threads: int,
+    progress: Callable[[int, int], None],
+) -> Store | None:
+    """`build` once; None where the finished store was removed before it could be opened."""
+    prefix = f"{preprocess.size_px}px-{preprocess.fit}-{_recipe(preprocess)}-"
+    own_name = prefix + _contents_key(paths)
+    candidates = [path for path in _entries(folder) if path.name.startswith(prefix)]
+    candidates.sort(key=lambda path: (path.name != own_name, -_size_and_time(path)[1]))
+    sources: list[_Opened] = []
+    for path in candidates:
+        opened = _open_or_remove(path)
+        if opened is not None:
+            if opened.covers(paths):
+                progress(len(paths), len(paths))
+                return _store(opened, paths, {}, 0)
+            sources.append(opened)
+
+    known: dict[str, int] = {}  # content -> the newest source that has it
+    for content in paths:
+        for i, source in enumerate(sources):
+            if content in source.rows or content in source.failures:
+                known[content] = i
+                break
+    todo = [(content, paths[content]) for content in paths if content not in known]
+    progress(len(known), len(paths))
+
+    row_bytes = preprocess.size_px**2 * 3
+    contents: list[str] = []
+    failures: dict[str, str] = {}
+    outside: dict[str, str] = {}  # failures of this run only
+    with _draft(folder, len(paths) * row_bytes) as (draft, file):
+        block = max(1, min(16, _BLOCK_BYTES // row_bytes))
+        for i, result in enumerate(_decode_all(todo, preprocess, threads, block), start=1):
+            if result.pixels is not None:
+                contents.append(result.content)
+                _write(file, result.pixels, folder)
+            else:
+                (failures if result.lasting else outside)[result.content] = result.reason
+            if i % block == 0 or i == len(todo):
+                progress(len(known) + i, len(paths))
+        n_decoded = len(contents)
+        if not contents and not failures:
+            # Nothing was learned: a source that has the rest needs no copy.
+            for source in sources:
+                if source.covers(paths.keys() - outside.keys()):
+                    return _store(source, paths, outside, 0)
+        for i, source in enumerate(sources):
+            mine = [content for content, j in known.items() if i == j]
+            failures.update((c, source.failures[c]) for c in mine if c in source.failures)
+            copied = sorted((c for c in mine if c in source.rows), key=source.rows.__getitem__)
+            step = max(1, _BLOCK_BYTES // row_bytes)
+            for start in range(0, len(copied), step):
+                part = copied[start : start + step]
+                _write(file, source.pixels[[source.rows[c] for c in part]], folder)
+            contents.extend(copied)
+        final = folder / (prefix + _contents_key([*contents, *failures]))
+        _finish(draft, file, final, contents, failures, preprocess)
+
+    opened = _open_or_remove(final)
+    if opened is None:
+        return None
+    for source in sources:
+        if source.path != final and opened.covers([*source.rows, *source.failures]):
+            _remove_if_possible(source.path)
+    return _store(opened, paths, outside, n_decoded)
+
+
+def _store(opened: _Opened, contents: Iterable[str], outside: dict[str, str], n_decoded: int) -> Store:
+    """The part of an opened store that was asked for; marks it as used."""
+    # A cache that this user may only read still serves; its order of removal is then its owner's matter.
+    with contextlib.suppress(OSError):
+        os.utime(opened.path / _INDEX)
+    rows, failures = {}, {}
+    for content in contents:
+        if content in opened.rows:
+            rows[content] = opened.rows[content]
+        else:
+            failures[content] = outside[content] if content in outside else opened.failures[content]
+    return Store(opened.pixels, rows, failures, opened.path, n_decoded)
+
+
+def _decode_all(
+    todo: list[tuple[str, list[str]]], preprocess: Preprocess, threads: int, block: int
+) -> Iterator[_Decoded]:
+    """Decode on threads; yields in the order of `todo`, with a bounded number under way."""
+    waiting: deque[Future[list[_Decoded]]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="tellapart-decode")
+    try:
+        for start in range(0, len(todo), block):
+            part = todo[start : start + block]
+            waiting.append(pool.submit(lambda part=part: [_decode(c, p, preprocess) for c, p in part]))
+            if len(waiting) >= 4 * threads:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _decode(content: str, paths: list[str], preprocess: Preprocess) -> _Decoded:
+    """Decode one content from the first of its files that still holds it."""
+    reasons = []
+    for path in paths:
+        try:
+            data = pictures.read_bytes(path)
+        except PictureError as error:
+            reasons.append(error.reason if os.path.lexists(path) else "the file vanished during the run")
+            continue
+        if hashlib.sha256(data).hexdigest() != content:
+            reasons.append("the file changed during the run")
+            continue
+        try:
+            return _Decoded(content, load(data, preprocess))
+        except PictureError as error:
+            return _Decoded(content, None, error.reason, lasting=True)
+    return _Decoded(content, None, reasons[0])
+
+
+# --- names ---------------------------------------------------------------------------------------------
+
+
+def _recipe(preprocess: Preprocess) -> str:
+    """12 hex digits: all that decides the pixels apart from the content."""
+    what = {"version": STORE_VERSION, "preprocess": preprocess.as_dict(), "decoders": _decoder_versions()}
+    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@functools.cache
+def _decoder_versions() -> dict[str, str | None]:
+    """A newer decoder may give other pixels, and one that was missing may read what failed before."""
+    versions: dict[str, str | None] = {"cv2": cv2.__version__}
+    for package in ("pillow", "simplejpeg", "pi-heif", "pillow-heif"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return versions
+
+
+def _contents_key(contents: Iterable[str]) -> str:
+    return hashlib.sha256("\n".join(sorted(contents)).encode()).hexdigest()[:16]
+
+
+# --- reading -------------------------------------------------------------------------------------------
+
+
+# --- writing -------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _draft(folder: Path, need_bytes: int) -> Iterator[tuple[Path, FileIO]]:
+    """A private folder with an open pixels file; gone at the end unless it was renamed."""
+    draft = folder / _private_name("building")
+    try:
+        with _reporting(folder):
+            draft.mkdir(parents=True)
+            free = shutil.disk_usage(folder).free
+            if free < need_bytes:
+                raise OutputError(
+                    f"The cache needs {need_bytes / 1e6:,.0f} MB for the decoded pictures; the disk of "
+                    f"{shown(folder)} has {free / 1e6:,.0f} MB free. Free some, or choose another folder with "
+                    f"--cache DIR."
+                )
+            # Written, not mapped: a full disk is then an error here and not a bus error that kills the process.
+            file = FileIO(draft / _PIXELS, "x")
+        with file:
+            yield draft, file
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+def _write(file: FileIO, pixels: np.ndarray, folder: Path) -> None:
+    rest = memoryview(np.ascontiguousarray(pixels)).cast("B")
+    with _reporting(folder):
+        while rest:
+            rest = rest[file.write(rest) :]
+
+
+def _finish(
+    draft: Path,
+    file: FileIO,
+    final: Path,
+    contents: list[str],
+    failures: dict[str, str],
+    preprocess: Preprocess,
+) -> None:
+    """Complete a draft and give it its name; where another process was quicker, its store is kept."""
+    shape = [len(contents), preprocess.size_px, preprocess.size_px, 3]
+    index = {
+        "version": STORE_VERSION,
+        "shape": shape,
+        "bytes": int(np.prod(shape)),
+        "preprocess": preprocess.as_dict(),
+        "decoders": _decoder_versions(),
+        "contents": contents,
+        "failures": failures,
+    }
+    with _reporting(final.parent):
+        os.fsync(file.fileno())
+        file.close()
+        with (draft / _INDEX).open("x", encoding="ascii") as stream:
+            json.dump(index, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        _sync_folder(draft)
+        for _ in range(3):
+            try:
+                draft.rename(final)
+            except OSError:
+                if not final.exists():
+                    raise
+                if _open_or_remove(final) is not None:
+                    return
+            else:
+                _sync_folder(final.parent)
+                return
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows has no descriptors of folders; its file system journals the names
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- removing ------------------------------------------------------------------------------------------
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

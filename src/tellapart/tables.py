@@ -1,0 +1,383 @@
+"""A CSV of labels: its encoding, delimiter and columns found out, its rows read one at a time.
+
+`Finder` then says which file below the folder of pictures a row means.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import difflib
+import os
+import posixpath
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+
+from tellapart.errors import InputError
+from tellapart.files import because, shown, split_name
+from tellapart.pictures import PICTURE_EXTENSIONS
+
+# Usual names of columns, best first; compared without case, a space or hyphen being an underscore.
+PATH_NAMES = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "image_id", "img", "img_path", "picture", "photo", "id", "name")
+LABEL_NAMES = ("label", "labels", "class", "class_name", "category", "target", "species", "breed", "diagnosis", "y")
+SPLIT_COLUMN_NAMES = ("split", "set", "subset", "partition", "fold")
+DELIMITERS = ",;\t|"
+MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A readable table of labels; `rows` reads it."""
+
+    path: str
+    encoding: str  # as Python's codecs name it
+    delimiter: str  # one character
+    columns: tuple[str, ...]  # as the first line names them, stripped
+    path_index: int  # which column names the file
+    label_index: int
+    split_index: int | None  # None: the table gives no splits
+    notes: tuple[str, ...]  # one-line sentences about the reading taken
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of a table of labels."""
+
+    line: int  # in the file, from 1; of a row over several lines, its last
+    value: str  # what names the file, as the table has it
+    label: str  # stripped, NFC; not empty unless there is a reason
+    split: str | None  # "train", "validation", "test"; None where the table gives no splits
+    reason: str | None  # why the row cannot be used
+
+
+def open_table(
+    path: str | os.PathLike[str],
+    *,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    split_column: str | None = None,
+) -> Table:
+    """Find out how a table of labels is to be read. Raises InputError."""
+    name = os.fspath(path)
+    encoding, notes = _encoding(name)
+    with open(name, encoding=encoding, newline="") as lines:
+        try:
+            line = next((line for line in lines if line.strip()), "")
+        except (UnicodeError, OSError) as error:
+            raise _broken(name, error) from error
+    if not line:
+        raise InputError(
+            f"{shown(name)} is empty: a table of labels begins with a line of column names. "
+            "Give a CSV such as: path,label"
+        )
+    wanted = [c for c in (path_column, label_column, split_column) if c is not None]
+    delimiter = max(DELIMITERS, key=lambda each: _score(line, each, wanted))
+    _, header = next(_records(name, encoding, delimiter), (0, []))
+    columns = tuple(cell.strip() for cell in header)
+    if any(os.path.splitext(cell)[1].lower() in PICTURE_EXTENSIONS for cell in columns):
+        raise InputError(
+            f"{shown(name)} has no line of column names: its first line is '{_short(line.strip())}'. "
+            "Put a first line above it, such as: path,label"
+        )
+    path_index = _column(name, columns, path_column, PATH_NAMES, "path", None)
+    label_index = _column(name, columns, label_column, LABEL_NAMES, "label", path_index)
+    split_index = None
+    if split_column is not None:
+        split_index = _named(name, columns, split_column, "split")
+    else:
+        split_index = next((i for each in SPLIT_COLUMN_NAMES for i in _where(columns, each)), None)
+        if split_index in (path_index, label_index):
+            split_index = None
+    if split_column is None and split_index is not None and _plain(columns[split_index]) == "fold":
+        records = islice(_records(name, encoding, delimiter), 1, None)
+        if not all(len(cells) > split_index and split_name(cells[split_index]) for _, cells in records):
+            notes.append("column 'fold' does not hold the names of splits and is not read as one")
+            split_index = None
+    taken = [
+        f"path from column '{shown(columns[path_index])}'",
+        f"label from '{shown(columns[label_index])}'",
+    ]
+    if split_index is not None:
+        taken.append(f"split from '{shown(columns[split_index])}'")
+    notes.insert(0, f"table of labels {shown(name)}: {', '.join(taken)}; folders mean nothing")
+    return Table(name, encoding, delimiter, columns, path_index, label_index, split_index, tuple(notes))
+
+
+def rows(table: Table) -> Iterator[Row]:
+    """Yield the rows below the line of column names, blank ones left out, one at a time.
+
+    A row with too few or too many columns, without a path or without a label has its reason.
+    Raises InputError where the split column holds anything but a split's name, and where the file
+    breaks off or breaks the rules of CSV.
+    """
+    width = len(table.columns)
+    labels: dict[str, str] = {}  # one string object a class, however many rows
+    needed = 1 + max(table.path_index, table.label_index, table.split_index or 0)
+    for line, cells in islice(_records(table.path, table.encoding, table.delimiter), 1, None):
+        value = cells[table.path_index] if len(cells) > table.path_index else ""
+        if len(cells) < needed:
+            yield Row(line, value, "", None, f"line {line} has too few columns ({len(cells)} of {width})")
+            continue
+        if any(cells[width:]):
+            reason = f"line {line} has too many columns ({len(cells)} of {width})"
+            yield Row(line, value, "", None, f"{reason}: quote values that hold a delimiter")
+            continue
+        split = None
+        if table.split_index is not None:
+            split = split_name(cells[table.split_index])
+            if split is None:
+                raise _bad_split(table, line, cells[table.split_index].strip())
+        text = cells[table.label_index].strip()
+        label = labels.setdefault(text, unicodedata.normalize("NFC", text))
+        reason = None if label else "the row's label is empty"
+        if not value.strip():
+            reason = "the row's path is empty"
+        yield Row(line, value, label, split, reason)
+
+
+class Finder:
+    """Which file below a folder a value of a table means, in O(log n) however deep the folders.
+
+    Every file stands twice in a sorted list, its way from the folder turned round
+    ("cat.jpg/2021/cats/"), so that all files that a name, or the last parts of a path, can mean are
+    neighbours; once by its whole name and once without the extension.
+    """
+
+    def __init__(self, root: str, paths: Sequence[str]) -> None:
+        """Take files below `root`, each path beginning with `root` as given."""
+        self.root = root
+        self._bases = tuple(dict.fromkeys((os.path.abspath(root), os.path.realpath(root))))
+        self._own_name = _form(os.path.basename(self._bases[0]))
+        turned = [_turned(_form(os.path.relpath(path, root).replace(os.sep, "/"))) for path in paths]
+        self._names = _Sorted(turned)
+        self._stems = _Sorted([_without_extension(each) for each in turned])
+
+    def find(self, value: str) -> tuple[int | None, str | None]:
+        """Return the index of the one file that is meant, or None and the reason why there is none.
+
+        A path from the folder down is taken first, then the last parts of a path (a file name at
+        the least), then the same without an extension.
+        """
+        problem = None
+        # A backslash may be part of a name here, and is a separator in a table made on Windows.
+        for form in dict.fromkeys((value, value.strip(), value.replace("\\", "/").strip())):
+            index, problem = self._find(form)
+            if index is not None:
+                return index, None
+        return None, problem
+
+    def _find(self, value: str) -> tuple[int | None, str | None]:
+        way = self.way(value)
+        if way is None:
+            return None, "outside PHOTOS"
+        for listed in (self._names, self._stems):
+            first, count, exact = listed.search(_turned(way))
+            if count == 1 or (exact and listed is self._names):
+                return first, None
+            if count > 1:
+                return None, f"matches {count} files below PHOTOS"
+        # "photos/cats/1.jpg" in a table that lies beside the folder photos
+        if way.startswith(self._own_name + "/"):
+            first, _, exact = self._names.search(_turned(way.removeprefix(self._own_name + "/")))
+            if exact:
+                return first, None
+        return None, "no such file below PHOTOS"
+
+    def way(self, value: str) -> str | None:
+        """Return a value as a path from the folder down, with "/", NFC; None where it leads outside."""
+        if os.path.isabs(value):
+            for base, path in ((b, p) for b in self._bases for p in (os.path.normpath(value), _real(value))):
+                if path.startswith(base.rstrip(os.sep) + os.sep):
+                    return _form(os.path.relpath(path, base).replace(os.sep, "/"))
+            return None
+        if value.startswith(("/", "\\\\")) or re.match(r"[A-Za-z]:[\\/]", value):
+            return None
+        way = posixpath.normpath(value.replace(os.sep, "/"))
+        return None if way == ".." or way.startswith("../") else _form(way)
+
+
+class _Sorted:
+    """Strings in order, each with where it stood."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        self.order = sorted(range(len(keys)), key=keys.__getitem__)
+        self.keys = [keys[i] for i in self.order]
+
+    def search(self, key: str) -> tuple[int | None, int, bool]:
+        """Return the first of those that begin with `key` (it ends in "/"), their count, and if it is `key`."""
+        low = bisect_left(self.keys, key)
+        high = bisect_left(self.keys, key[:-1] + "0", lo=low)  # "0" comes next after "/"
+        if low == high:
+            return None, 0, False
+        alone = high - low == 1 or self.keys[low + 1] != key
+        return self.order[low], high - low, self.keys[low] == key and alone
+
+
+def _form(text: str) -> str:
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def _turned(way: str) -> str:
+    return "/".join(reversed(way.split("/"))) + "/"
+
+
+def _without_extension(turned: str) -> str:
+    name, slash, rest = turned.partition("/")
+    return os.path.splitext(name)[0] + slash + rest
+
+
+def _real(path: str) -> str:
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):  # a NUL, or a loop
+        return path
+
+
+def _encoding(name: str) -> tuple[str, list[str]]:
+    """Return a text file's encoding and notes on it, from its first bytes, or by reading it through."""
+    if not os.path.exists(name):
+        raise InputError(f"No such table of labels: {shown(name)}. Check the path.")
+    if not os.path.isfile(name):
+        raise InputError(
+            f"The table of labels must be a regular file; {shown(name)} is not. Give a CSV file."
+        )
+    try:
+        with open(name, "rb") as data:
+            head = data.read(4096)
+        for mark, encoding in MARKS:
+            if head.startswith(mark):
+                return encoding, []
+        if head.startswith(b"PK\x03\x04") or b"\0" in head:
+            raise InputError(
+                f"The table of labels must be plain text; {shown(name)} is not (a spreadsheet?). "
+                "Save it as CSV in UTF-8."
+            )
+        encoding = next(each for each in ("utf-8", "cp1252", "latin-1") if _decodes(name, each))
+    except OSError as error:
+        raise _broken(name, error) from error
+    if encoding == "utf-8":
+        return encoding, []
+    return encoding, [f"{shown(name)} is not in UTF-8 and was read as {encoding}: check letters with accents"]
+
+
+def _decodes(name: str, encoding: str) -> bool:
+    """Return whether all of a file is text in an encoding, read in pieces."""
+    decoder = codecs.getincrementaldecoder(encoding)()
+    try:
+        with open(name, "rb") as data:
+            while chunk := data.read(1 << 20):
+                decoder.decode(chunk)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _score(line: str, delimiter: str, wanted: list[str]) -> tuple[int, int]:
+    """Return how many known columns, and how many columns at all, a delimiter makes of the first line."""
+    try:
+        cells = [_plain(cell) for cell in next(csv.reader([line], delimiter=delimiter), [])]
+    except csv.Error:
+        return 0, 0  # said with its line number when the file is read
+    known = {*PATH_NAMES, *LABEL_NAMES, *SPLIT_COLUMN_NAMES, *map(_plain, wanted)}
+    return sum(cell in known for cell in cells), len(cells)
+
+
+def _records(name: str, encoding: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, cells) from the line of column names on, blank rows left out."""
+    with open(name, encoding=encoding, newline="") as lines:
+        reader = csv.reader(lines, delimiter=delimiter, strict=True)
+        try:
+            for cells in reader:
+                if any(cell.strip() for cell in cells):
+                    yield reader.line_num, cells
+        except (csv.Error, UnicodeError, OSError) as error:
+            raise _broken(name, error, reader.line_num) from error
+
+
+def _broken(name: str, error: Exception, line: int | None = None) -> InputError:
+    at = "" if line is None else f" at line {line}"
+    if isinstance(error, OSError):
+        return InputError(f"{shown(name)} cannot be read{at}: {because(error)}. Check the file.")
+    if isinstance(error, UnicodeError):
+        return InputError(
+            f"{shown(name)} is not the text its first bytes promise{at}. Save it as CSV in UTF-8."
+        )
+    return InputError(
+        f"{shown(name)} breaks the rules of CSV{at}: {error}. "
+        "Close every quote, and double those within a value."
+    )
+
+
+def _plain(column: str) -> str:
+    return column.strip().casefold().replace(" ", "_").replace("-", "_")
+
+
+def _where(columns: Sequence[str], name: str) -> list[int]:
+    return [i for i, column in enumerate(columns) if _plain(column) == _plain(name)]
+
+
+def _column(
+    name: str, columns: Sequence[str], asked: str | None, usual: Sequence[str], role: str, taken: int | None
+) -> int:
+    """Return where the column of a role stands, asked for by name or by its usual names, best first."""
+    if asked is not None:
+        index = _named(name, columns, asked, role)
+    else:
+        index = next((i for each in usual for i in _where(columns, each) if i != taken), None)
+        if index is None:
+            raise InputError(
+                f"{shown(name)} has no column with a usual name for the {role} (as '{usual[0]}'); "
+                f"its columns are {_listed(columns)}. Name it with --{role}-column, or put a line of column names on top."
+            )
+    if index == taken:
+        raise InputError(
+            f"Path and label must be two columns of {shown(name)}; both are '{shown(columns[index])}'. "
+            "Name the other with --path-column or --label-column."
+        )
+    if len(same := _where(columns, columns[index])) > 1 and columns.count(columns[index]) > 1:
+        raise InputError(
+            f"{shown(name)} has {len(same)} columns named '{shown(columns[index])}'. Give each its own name."
+        )
+    return index
+
+
+def _named(name: str, columns: Sequence[str], asked: str, role: str) -> int:
+    found = [i for i, column in enumerate(columns) if column == asked.strip()] or _where(columns, asked)
+    if found:
+        return found[0]
+    near = difflib.get_close_matches(_plain(asked), [_plain(column) for column in columns], n=1)
+    hint = f" Did you mean '{shown(columns[_where(columns, near[0])[0]])}'?" if near else ""
+    raise InputError(
+        f"--{role}-column: {shown(name)} has no column '{shown(asked)}'; its columns are {_listed(columns)}."
+        + (hint or " Name one of these.")
+    )
+
+
+def _listed(columns: Sequence[str]) -> str:
+    names = [f"'{shown(_short(column))}'" for column in columns[:20]]
+    return ", ".join(names) + (f" and {len(columns) - 20} more" if len(columns) > 20 else "")
+
+
+def _short(text: str, most: int = 60) -> str:
+    return shown(text if len(text) <= most else text[:most] + "…")
+
+
+def _bad_split(table: Table, line: int, value: str) -> InputError:
+    assert table.split_index is not None
+    column = shown(table.columns[table.split_index])
+    came = f"'{_short(value)}'" if value else "an empty value"
+    return InputError(
+        f"Every row's '{column}' in {shown(table.path)} must be train, validation or test (or another usual "
+        f"name of one, as val); line {line} has {came}. Fill it in, or rename the column to have the pictures "
+        "split afresh."
+    )

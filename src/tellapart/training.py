@@ -1,0 +1,202 @@
+"""Batches and a recipe to a trained Keras model, in Keras' own `fit`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import keras
+from keras import ops
+
+from tellapart import graphs
+from tellapart.batches import Batches
+from tellapart.config import Recipe
+
+WARM_UP = 0.25  # share of the steps in which one cycle's rate rises
+FIRST_RATE, LAST_RATE = 0.1, 0.001  # of one cycle, as shares of its highest rate
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a training gave."""
+
+    model: keras.Model  # float32, with the weights of the best epoch
+    history: tuple[dict[str, float], ...]  # one row an epoch: loss, accuracy, val_loss, val_accuracy, rate, seconds
+    best_epoch: int  # 1-based, by validation accuracy; the last one where there is no validation split
+    precision: str  # of training: "float32" or "mixed_bfloat16"
+    n_pictures: int  # training pictures, each seen once an epoch
+    seconds: float  # wall time of `fit`, validation included
+    interrupted: bool  # the user stopped it before the recipe was through
+
+    def as_dict(self) -> dict[str, object]:
+        """The bundle's record of the training."""
+        return {
+            "epochs": len(self.history),
+            "best_epoch": self.best_epoch,
+            "pictures_per_epoch": self.n_pictures,
+            "pictures_seen": self.n_pictures * len(self.history),
+            "precision": self.precision,
+            "seconds": round(self.seconds, 3),
+            "interrupted": self.interrupted,
+        }
+
+    def history_csv(self) -> str:
+        """The learning curves as CSV, one row an epoch."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(self.history[0]) if self.history else ["epoch"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.history)
+        return text.getvalue()
+
+
+@keras.saving.register_keras_serializable("tellapart")
+class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
+    """A rate that rises along a half cosine, then falls along another to almost nothing (Smith 2018)."""
+
+    def __init__(self, highest: float, n_steps: int) -> None:
+        super().__init__()
+        self.highest, self.n_steps = highest, n_steps
+
+    def __call__(self, step):
+        done = ops.cast(step, "float32") / max(self.n_steps, 1)
+        rising = FIRST_RATE + (1 - FIRST_RATE) * (1 - ops.cos(math.pi * done / WARM_UP)) / 2
+        falling = LAST_RATE + (1 - LAST_RATE) * (1 + ops.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
+        return self.highest * ops.where(done < WARM_UP, rising, falling)
+
+    def get_config(self) -> dict[str, float]:
+        return {"highest": self.highest, "n_steps": self.n_steps}
+
+
+def label_mode(model: keras.Model) -> str:
+    """How `model` wants its labels: "binary" for one unit, "one_hot" otherwise."""
+    return "binary" if graphs.last_dense(model).units == 1 else "one_hot"
+
+
+def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
+    """Give `model` the optimizer, the loss that fits its last layer, and the accuracy."""
+    from_logits = graphs.ends_in_logits(model)
+    if label_mode(model) == "binary":
+        loss = keras.losses.BinaryCrossentropy(from_logits=from_logits, label_smoothing=recipe.label_smoothing)
+        accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0 if from_logits else 0.5)
+    else:
+        loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits, label_smoothing=recipe.label_smoothing)
+        accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
+    steps = min(STEPS_PER_EXECUTION, steps_per_epoch)
+    model.compile(_optimizer(recipe, steps_per_epoch), loss, [accuracy], steps_per_execution=steps)
+
+
+def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
+    rate = recipe.learning_rate
+    if recipe.schedule == "one_cycle":
+        rate = OneCycle(rate, recipe.epochs * steps_per_epoch)
+    decay = recipe.weight_decay or None
+    made = {
+        "adadelta": lambda: keras.optimizers.Adadelta(rate, weight_decay=decay),
+        "adam": lambda: keras.optimizers.Adam(rate, weight_decay=decay),
+        "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay),
+        "rmsprop": lambda: keras.optimizers.RMSprop(rate, weight_decay=decay),
+        "sgd": lambda: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay),
+    }[recipe.optimizer]()
+    if decay:
+        made.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
+    return made
+
+
+STEPS_PER_EXECUTION = 8
+
+
+def train(
+    model: keras.Model,
+    recipe: Recipe,
+    training: Batches,
+    validation: Batches | None,
+    *,
+    precision: str,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Callable[[int, int, str], None] = lambda done, total, detail: None,
+) -> Outcome:
+    """Fit a compiled `model`; keep the weights of the epoch with the best validation accuracy.
+
+    Ctrl-C ends the training after the batch that is under way: what was learned so far is kept, `interrupted` says so.
+    A second Ctrl-C raises KeyboardInterrupt as ever.
+
+    `progress` is called with pictures done, pictures in all, and a line about the last epoch.
+    """
+    best = keras.callbacks.EarlyStopping(
+        monitor="val_accuracy",
+        mode="max",
+        patience=recipe.patience or recipe.epochs,
+        restore_best_weights=True,
+    )
+    record = _Record(training, recipe, progress)
+    watched = [record, *callbacks] if validation is None else [best, record, *callbacks]
+    start = time.perf_counter()
+    with _stop_on_interrupt(model) as stop:
+        model.fit(training, validation_data=validation, epochs=recipe.epochs, callbacks=watched, verbose=0)
+    seconds = time.perf_counter() - start
+    return Outcome(
+        model=graphs.in_float32(model),
+        history=tuple(record.rows),
+        best_epoch=len(record.rows) if validation is None else best.best_epoch + 1,
+        precision=precision,
+        n_pictures=len(training.paths),
+        seconds=seconds,
+        interrupted=stop.is_set(),
+    )
+
+
+class _Record(keras.callbacks.Callback):
+    """Keeps the learning curves and tells of progress."""
+
+    def __init__(self, training: Batches, recipe: Recipe, progress: Callable[[int, int, str], None]) -> None:
+        super().__init__()
+        self.rows: list[dict[str, float]] = []
+        self._n = len(training.paths)
+        self._epochs = recipe.epochs
+        self._batch_size = recipe.batch_size
+        self._progress = progress
+        self._detail = ""
+
+    def on_epoch_begin(self, epoch, logs=None) -> None:
+        self._start = time.perf_counter()
+
+    def on_train_batch_end(self, batch, logs=None) -> None:
+        done = len(self.rows) * self._n + min((batch + 1) * self._batch_size, self._n)
+        self._progress(done, self._epochs * self._n, self._detail)
+
+    def on_epoch_end(self, epoch, logs=None) -> None:
+        row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
+        row["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row["seconds"] = round(time.perf_counter() - self._start, 3)
+        self.rows.append(row)
+        validation = f", {row['val_accuracy']:.1%} on validation" if "val_accuracy" in row else ""
+        self._detail = f"epoch {epoch + 1} of {self._epochs}: {row['accuracy']:.1%} on training pictures{validation}"
+        self._progress(len(self.rows) * self._n, self._epochs * self._n, self._detail)
+
+
+@contextmanager
+def _stop_on_interrupt(model: keras.Model) -> Iterator[threading.Event]:
+    """Let the first Ctrl-C end `fit` at the end of the batch, and the second one raise KeyboardInterrupt."""
+    stopped = threading.Event()
+
+    def stop(signum, frame) -> None:
+        if stopped.is_set():
+            raise KeyboardInterrupt
+        stopped.set()
+        model.stop_training = True
+
+    if threading.current_thread() is not threading.main_thread():
+        yield stopped  # only the main thread may set a handler
+        return
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield stopped
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,3 +1,50 @@
+"""The cache folder: what lies in it, what of it can be used, and how it is kept within its limit.
+
+On disk, below the cache folder::
+
+    pictures/
+        80px-squash-<recipe>-<contents>/   one store, never changed once it has its name
+            pixels.bin                     uint8 (N, S, S, 3), C order, no header
+            index.json                     version, shape, content hashes in row order, failures; its
+                                           modification time says when the store was last used
+        .building-<owner>-<pid>-<random>/  being written: renamed when complete and synced, never read
+        .removed-<owner>-<pid>-<random>/   being removed
+
+Several processes may work in it at once: a store appears and goes in one step, and each of them takes it as
+it comes when another was quicker. What does not bear one of these names is not ours and is left alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import hashlib
+import json
+import os
+import re
+import secrets
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from tellapart.errors import OutputError, SettingsError
+from tellapart.files import because, shown
+
+STORE_VERSION = 1  # to be raised when the files below change their meaning
+DEFAULT_LIMIT_BYTES = 20 * 10**9
+PIXELS_NAME, INDEX_NAME = "pixels.bin", "index.json"
+
+_STORE_NAME = re.compile(r"(?P<size>\d{1,6})px-[a-z_]+-[0-9a-f]{12}-[0-9a-f]{16}")
+_LEFTOVER_NAME = re.compile(r"\.(building|removed)-(?P<owner>[0-9a-f]{8})-(?P<pid>\d{1,10})-[0-9a-f]{8}")
+_LEFTOVER_AGE_S = 24 * 3600
+
+
 @dataclass(frozen=True, slots=True)
 class StoreInfo:
     """One line of `listing`."""
@@ -5,26 +52,43 @@ class StoreInfo:
     name: str  # the folder's name below pictures/
     size_bytes: int
     n_pictures: int  # 0 where `usable` is false
-    size_px: int  # side of the pictures; 0 for the leftover of an unfinished run
+    size_px: int  # side of the pictures; 0 for what an unfinished run left
     last_used: float  # seconds since the epoch
-    usable: bool  # false: damaged, of another version, or unfinished; removed by the next run that meets it
+    usable: bool  # false: damaged, of another version, or unfinished
 
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opened:
+    """One store on disk whose files agree with each other."""
+
+    path: Path
+    pixels: np.ndarray  # uint8 (N, S, S, 3), a read-only memory map
+    rows: dict[str, int]  # content hash -> row
+    failures: dict[str, str]  # content hash -> why it has no row
+
+    def covers(self, contents: Iterable[str]) -> bool:
+        """Whether it has an answer for each of the contents."""
+        return all(content in self.rows or content in self.failures for content in contents)
 
 
 def cache_folder(cache: str | Path | None = None) -> Path:
-    """The given folder, or $TELLAPART_CACHE, or the platform's cache folder for tellapart. Creates nothing."""
+    """The given folder, or $TELLAPART_CACHE, or the platform's own for tellapart. Creates nothing."""
     chosen = cache or os.environ.get("TELLAPART_CACHE") or platformdirs.user_cache_path("tellapart")
     return Path(chosen).expanduser()
 
 
+def pictures_folder(cache: Path) -> Path:
+    """The only part of the cache folder that is ours."""
+    return cache / "pictures"
+
 
 def listing(cache: Path) -> list[StoreInfo]:
-    """Everything of ours in the cache, the last used first."""
+    """Everything of ours in the cache, the last used first. Raises `OutputError` where it may not be read."""
     infos = []
-    for path in _entries(cache / "pictures"):
-        size_bytes, last_used = _size_and_time(path)
-        opened = _open(path) if _STORE_NAME.fullmatch(path.name) else None
+    for path in entries(pictures_folder(cache)):
         match = _STORE_NAME.fullmatch(path.name)
+        opened = open_store(path) if match else None
+        size_bytes, last_used = size_and_time(path)
         infos.append(
             StoreInfo(
                 name=path.name,
@@ -38,22 +102,21 @@ def listing(cache: Path) -> list[StoreInfo]:
     return sorted(infos, key=lambda info: (-info.last_used, info.name))
 
 
-
 def clear(cache: Path) -> int:
     """Remove all stores and leftovers; returns the bytes freed.
 
-    Only files that this module wrote go, and the pictures/ folder once it is empty; never the cache folder
+    Only files that this package wrote go, and the pictures/ folder once it is empty; never the cache folder
     itself. What another running process is building stays. Raises `OutputError` where the disk refuses.
     """
-    folder = cache / "pictures"
+    folder = pictures_folder(cache)
     freed = 0
-    for path in _entries(folder):
+    for path in entries(folder):
         if _STORE_NAME.fullmatch(path.name) or _is_stale(path):
             try:
                 freed += _remove(path)
             except OSError as error:
                 raise OutputError(
-                    f"The cache must be removable; {shown(path)} gave: {error.strerror}. Close the programs that "
+                    f"It must be possible to remove {shown(path)}; {because(error)}. Close the programs that "
                     f"use it and check its permissions."
                 ) from error
     with contextlib.suppress(OSError):  # not empty, or never there: it stays as it is
@@ -61,19 +124,108 @@ def clear(cache: Path) -> int:
     return freed
 
 
+def sweep(folder: Path) -> None:
+    """Remove what crashed runs left behind: older than a day, or of a process that is gone."""
+    for path in entries(folder):
+        if _is_stale(path):
+            remove_if_possible(path)
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Opened:
-    """One store on disk whose files agree with each other."""
 
-    path: Path
-    pixels: np.ndarray
-    rows: dict[str, int]
-    failures: dict[str, str]
+def evict(folder: Path, *, keep: Path, limit_bytes: int) -> None:
+    """Remove the stores not used for longest, but never `keep`, until the cache is within its limit."""
+    stores = [(*size_and_time(path), path) for path in entries(folder) if _STORE_NAME.fullmatch(path.name)]
+    total = sum(size for size, _, _ in stores)
+    for size, _, path in sorted(stores, key=lambda store: store[1]):
+        if total <= limit_bytes:
+            return
+        if path != keep:
+            remove_if_possible(path)
+            total -= size
 
-    def covers(self, contents: Iterable[str]) -> bool:
-        return all(content in self.rows or content in self.failures for content in contents)
 
+def limit_from_environment() -> int:
+    """$TELLAPART_CACHE_LIMIT_GB in bytes, or the default of 20 GB. Raises `SettingsError`."""
+    text = os.environ.get("TELLAPART_CACHE_LIMIT_GB", "").strip()
+    if not text:
+        return DEFAULT_LIMIT_BYTES
+    try:
+        limit = float(text) * 1e9
+    except ValueError:
+        limit = -1.0
+    if not 0 <= limit < float("inf"):
+        raise SettingsError(
+            f"TELLAPART_CACHE_LIMIT_GB must be a number of gigabytes >= 0; got {text!r}. Set it to 20, or "
+            f"unset it."
+        )
+    return int(limit)
+
+
+def entries(folder: Path) -> list[Path]:
+    """The folders in pictures/ that bear our names; links and everything else are passed over."""
+    try:
+        found = sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+    ours = (p for p in found if _STORE_NAME.fullmatch(p.name) or _LEFTOVER_NAME.fullmatch(p.name))
+    return [path for path in ours if path.is_dir() and not path.is_symlink()]
+
+
+def open_store(path: Path) -> Opened | None:
+    """The store in a folder, or None where it is gone, damaged, or of another version."""
+    try:
+        index = json.loads((path / INDEX_NAME).read_bytes())
+        shape = n, height, width, channels = tuple(index["shape"])
+        n_bytes, contents = index["bytes"], index["contents"]
+        if (
+            index["version"] != STORE_VERSION
+            or (path / PIXELS_NAME).stat().st_size != n_bytes
+            or n_bytes != n * height * width * channels
+            or len(contents) != n
+        ):
+            return None
+        if n:
+            pixels = np.memmap(path / PIXELS_NAME, np.uint8, "r", shape=shape)
+        else:  # an empty file cannot be mapped
+            pixels = np.empty(shape, np.uint8)
+            pixels.flags.writeable = False
+        rows = {content: row for row, content in enumerate(contents)}
+        return Opened(path, pixels, rows, dict(index["failures"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def open_or_remove(path: Path) -> Opened | None:
+    """`open_store`; what cannot be used makes room for a new one."""
+    opened = open_store(path)
+    if opened is None:
+        remove_if_possible(path)
+    return opened
+
+
+def touch(path: Path) -> None:
+    """Mark a store as used now."""
+    # A cache that this user may only read still serves; its order of removal is then its owner's matter.
+    with contextlib.suppress(OSError):
+        os.utime(path / INDEX_NAME)
+
+
+def size_and_time(path: Path) -> tuple[int, float]:
+    """Bytes of our files in a folder, and when it was last used or written (seconds since the epoch)."""
+    stats = {}
+    for name in (PIXELS_NAME, INDEX_NAME, "."):
+        with contextlib.suppress(OSError):  # missing in a damaged store, or removed meanwhile
+            stats[name] = (path / name).stat()
+    size = sum(stat.st_size for name, stat in stats.items() if name != ".")
+    if INDEX_NAME in stats and _STORE_NAME.fullmatch(path.name):
+        return size, stats[INDEX_NAME].st_mtime
+    return size, max((stat.st_mtime for stat in stats.values()), default=0.0)
+
+
+def private_name(kind: str) -> str:
+    """A folder name that no other process or thread has; `kind` is "building" or "removed"."""
+    return f".{kind}-{_owner()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 @functools.cache
@@ -86,133 +238,6 @@ def _owner() -> str:
     return hashlib.sha256(f"{socket.gethostname()}\n{namespace}".encode()).hexdigest()[:8]
 
 
-
-def _private_name(kind: str) -> str:
-    return f".{kind}-{_owner()}-{os.getpid()}-{secrets.token_hex(4)}"
-
-
-
-def _entries(folder: Path) -> list[Path]:
-    """The folders that bear our names; links and everything else are left alone."""
-    try:
-        found = sorted(folder.iterdir())
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-    return [
-        path
-        for path in found
-        if (_STORE_NAME.fullmatch(path.name) or _LEFTOVER_NAME.fullmatch(path.name))
-        and path.is_dir()
-        and not path.is_symlink()
-    ]
-
-
-
-def _open(path: Path) -> _Opened | None:
-    """The store in a folder, or None where it is gone, damaged, or of another version."""
-    try:
-        index = json.loads((path / _INDEX).read_bytes())
-        n, height, width, channels = shape = tuple(index["shape"])
-        contents, failures = index["contents"], index["failures"]
-        if (
-            index["version"] != STORE_VERSION
-            or (path / _PIXELS).stat().st_size != index["bytes"]
-            or index["bytes"] != n * height * width * channels
-            or len(contents) != n
-        ):
-            return None
-        # An empty file cannot be mapped.
-        pixels = np.memmap(path / _PIXELS, np.uint8, "r", shape=shape) if n else np.empty(shape, np.uint8)
-        pixels.flags.writeable = False
-        rows = {content: row for row, content in enumerate(contents)}
-        return _Opened(path, pixels, rows, dict(failures))
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-
-def _open_or_remove(path: Path) -> _Opened | None:
-    opened = _open(path)
-    if opened is None:
-        _remove_if_possible(path)
-    return opened
-
-
-
-def _size_and_time(path: Path) -> tuple[int, float]:
-    """Bytes of our files in a folder, and when the folder was last used or written (seconds since the epoch)."""
-    size, last = 0, 0.0
-    for name in (_PIXELS, _INDEX, "."):
-        try:
-            stat = (path / name).stat()
-        except OSError:  # missing in a damaged store, or removed by another process meanwhile
-            continue
-        size += stat.st_size if name != "." else 0
-        # The index is touched at each use; the others only stand in for it where it is missing.
-        last = max(last, stat.st_mtime)
-        if name == _INDEX and not path.name.startswith("."):
-            return size, stat.st_mtime
-    return size, last
-
-
-
-@contextlib.contextmanager
-def _reporting(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise _cannot_write(folder, error) from error
-
-
-
-def _cannot_write(folder: Path, error: OSError) -> OutputError:
-    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
-        return OutputError(
-            f"The disk of the cache folder {shown(folder)} is full. Free some space, or choose another folder with "
-            f"--cache DIR."
-        )
-    return OutputError(
-        f"The cache folder must be readable and writable; {shown(folder)} gave: {error.strerror or error}. "
-        f"Choose another with --cache DIR."
-    )
-
-
-
-def _remove(path: Path) -> int:
-    """Remove our files of a store or a leftover, and its folder; returns the bytes freed."""
-    size, _ = _size_and_time(path)
-    ours = {_PIXELS, _INDEX}
-    try:
-        if not path.name.startswith(".") and {entry.name for entry in path.iterdir()} <= ours:
-            # Out of sight in one step, so that no other process opens half of it.
-            path = path.rename(path.parent / _private_name("removed"))
-        for name in ours:
-            (path / name).unlink(missing_ok=True)
-    except FileNotFoundError:  # another process was quicker
-        return 0
-    with contextlib.suppress(OSError):  # somebody else's file in it: that stays, and so does its folder
-        path.rmdir()
-    return size
-
-
-
-def _remove_if_possible(path: Path) -> None:
-    """Housekeeping that may fail without harm: not ours to write, or (Windows) still mapped by a process."""
-    with contextlib.suppress(OSError):
-        _remove(path)
-
-
-
-def _sweep(folder: Path) -> None:
-    """Remove what crashed runs left behind."""
-    for path in _entries(folder):
-        if _is_stale(path):
-            _remove_if_possible(path)
-
-
-
 def _is_stale(path: Path) -> bool:
     """Whether a folder is the leftover of a run that cannot be alive any more."""
     match = _LEFTOVER_NAME.fullmatch(path.name)
@@ -220,8 +245,7 @@ def _is_stale(path: Path) -> bool:
         return False
     if match["owner"] == _owner() and not _is_alive(int(match["pid"])):
         return True
-    return time.time() - _size_and_time(path)[1] > _LEFTOVER_AGE_S
-
+    return time.time() - size_and_time(path)[1] > _LEFTOVER_AGE_S
 
 
 def _is_alive(pid: int) -> bool:
@@ -236,32 +260,46 @@ def _is_alive(pid: int) -> bool:
     return True
 
 
-
-def _evict(folder: Path, *, keep: Path, limit_bytes: int) -> None:
-    """Remove the stores not used for longest until the cache is within its limit."""
-    stores = [(*_size_and_time(p), p) for p in _entries(folder) if _STORE_NAME.fullmatch(p.name)]
-    total = sum(size for size, _, _ in stores)
-    for size, _, path in sorted(stores, key=lambda store: store[1]):
-        if total <= limit_bytes:
-            return
-        if path != keep:
-            _remove_if_possible(path)
-            total -= size
-
-
-
-def _limit_from_environment() -> int:
-    text = os.environ.get("TELLAPART_CACHE_LIMIT_GB", "").strip()
-    if not text:
-        return DEFAULT_LIMIT_BYTES
+def _remove(path: Path) -> int:
+    """Remove our files of a store or a leftover, and its folder; returns the bytes freed."""
+    size, _ = size_and_time(path)
+    ours = {PIXELS_NAME, INDEX_NAME}
     try:
-        limit = float(text) * 1e9
-    except ValueError:
-        limit = -1.0
-    if not 0 <= limit < float("inf"):
-        raise SettingsError(
-            f"TELLAPART_CACHE_LIMIT_GB must be a number of gigabytes >= 0; got {text!r}. Set it to 20, or unset it."
+        if _STORE_NAME.fullmatch(path.name) and {entry.name for entry in path.iterdir()} <= ours:
+            # Out of sight in one step, so that no other process opens half of it.
+            path = path.rename(path.parent / private_name("removed"))
+        for name in ours:
+            (path / name).unlink(missing_ok=True)
+    except FileNotFoundError:  # another process was quicker
+        return 0
+    with contextlib.suppress(OSError):  # somebody else's file in it: that stays, and so does its folder
+        path.rmdir()
+    return size
+
+
+def remove_if_possible(path: Path) -> None:
+    """Housekeeping that may fail without harm: not ours to write, or (Windows) still mapped by a process."""
+    with contextlib.suppress(OSError):
+        _remove(path)
+
+
+@contextlib.contextmanager
+def reporting(folder: Path) -> Iterator[None]:
+    """Turn the disk's refusal into an `OutputError` that names the folder and the remedy."""
+    try:
+        yield
+    except OSError as error:
+        raise cannot_write(folder, error) from error
+
+
+def cannot_write(folder: Path, error: OSError) -> OutputError:
+    """The message for a refusal of the disk."""
+    if error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC)):
+        return OutputError(
+            f"The disk must have room for the decoded pictures; that of {shown(folder)} is full. Free some "
+            f"space, or choose another folder with --cache DIR."
         )
-    return int(limit)
-
-
+    return OutputError(
+        f"The cache folder must be readable and writable; {shown(folder)}: {because(error)}. Choose another "
+        f"folder with --cache DIR."
+    )

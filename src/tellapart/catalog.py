@@ -18,14 +18,31 @@ import json
 import os
 import unicodedata
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from tellapart.errors import InputError, PictureError, SettingsError
-from tellapart.files import Child, Found, because, candidate, children, shown, split_name, walk
+from tellapart.files import (
+    LOOP,
+    SEEN,
+    SPLITS,
+    Child,
+    Found,
+    Plan,
+    Skipped,
+    candidate,
+    counted,
+    holds_pictures,
+    listing,
+    quoted,
+    shown,
+    split_folders,
+    split_name,
+    walk,
+)
 from tellapart.pictures import describe_unknown, read_bytes, sniff
-from tellapart.tables import Finder, open_table, rows
+from tellapart.tables import plan_table
 
 __all__ = [
     "SPLITS",
@@ -40,7 +57,6 @@ __all__ = [
     "without",
 ]
 
-SPLITS = ("train", "validation", "test")
 _BATCH = 16  # files a task of the thread pool: handing over one by one costs as much as reading
 _HEAD_BYTES = 4096
 
@@ -53,16 +69,6 @@ class Entry:
     label: str  # class name, NFC
     split: str | None  # "train", "validation", "test"; None where the layout gives none
     content: str  # SHA-256 of the file's bytes, 64 hex digits
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """One file or row that is not used."""
-
-    path: str  # of a row that names no file: the path as the table has it
-    reason: str  # a short clause, without the path
-    label: str | None = None  # the class it would have counted for; None for a folder, or where there is none
-    split: str | None = None  # likewise
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,29 +128,17 @@ def scan(
     Raises InputError where the folder or the table cannot be used, or no picture is left.
     """
     root = _root(photos)
-    listing = _check_folder(root)
+    below = _check_folder(root)
     if labels is not None:
-        plan = _plan_table(root, os.fspath(labels), path_column, label_column, split_column)
+        plan = plan_table(root, os.fspath(labels), path_column, label_column, split_column)
     elif any(column is not None for column in (path_column, label_column, split_column)):
         raise SettingsError("A column can only be named for a table of labels. Give the table with --labels.")
     else:
-        plan = _plan_folders(root, listing)
+        plan = _plan_folders(root, below)
     return _read(root, plan, keep_conflicts, progress)
 
 
 # What there is to read
-
-
-@dataclass(slots=True)
-class _Plan:
-    layout: str
-    pictures: list[tuple[str, str, str | None]] = field(default_factory=list)  # path, label, split
-    skipped: list[Skipped] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    n_other: int = 0  # files that are no pictures by name and by first bytes
-
-    def pass_over(self, _path: str) -> None:
-        self.n_other += 1
 
 
 def _root(photos: str | os.PathLike[str]) -> str:
@@ -158,19 +152,14 @@ def _check_folder(root: str) -> list[Child]:
     """Return what the folder holds, or raise InputError."""
     name = shown(root) or "''"
     remedy = "Give the folder that holds the class folders, such as photos/ with photos/cats and photos/dogs."
-    try:
-        listing = children(root)
-    except (FileNotFoundError, ValueError):  # ValueError: a null character
-        raise InputError(f"No such folder: {name}. Check its spelling and where you are. {remedy}") from None
-    except NotADirectoryError:
-        raise InputError(f"A folder is needed; {name} is a file. {remedy}") from None
-    except OSError as error:
-        raise InputError(
-            f"The folder {name} cannot be read: {because(error)}. Check its permissions and links."
-        ) from error
-    if not listing:
+    if not os.path.lexists(root):
+        raise InputError(f"No such folder: {name}. Check its spelling and where you are. {remedy}")
+    if os.path.exists(root) and not os.path.isdir(root):
+        raise InputError(f"A folder is needed; {name} is a file. {remedy}")
+    below = listing(root)
+    if not below:
         raise InputError(f"The folder {name} is empty. {remedy}")
-    return listing
+    return below
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,18 +168,18 @@ class _Place:
     split: str | None
 
 
-def _plan_folders(root: str, listing: list[Child]) -> _Plan:
-    visible = [child for child in listing if not child.hidden]
+def _plan_folders(root: str, below: list[Child]) -> Plan:
+    visible = [child for child in below if not child.hidden]
     folders = [child for child in visible if child.folder]
-    splits, notes = _split_folders(root, folders)
-    plan = _Plan("splits" if splits else "classes", notes=notes)
-    hidden, loose = _hidden_and_loose(listing, plan)
+    splits, notes = split_folders(root, folders)
+    plan = Plan("splits" if splits else "classes", notes=notes)
+    hidden, loose = _hidden_and_loose(below, plan)
     places = [_Place(folder, None) for folder in folders]
     if splits:
         places = []
         for folder in splits:
             split = split_name(folder.name)
-            inside = _children_or_none(folder.path)
+            inside = listing(folder.path)
             places.extend(_Place(child, split) for child in inside if child.folder and not child.hidden)
             more_hidden, more_loose = _hidden_and_loose(inside, plan)
             hidden, loose = hidden + more_hidden, loose + more_loose
@@ -202,19 +191,22 @@ def _plan_folders(root: str, listing: list[Child]) -> _Plan:
     if loose:
         plan.skipped.extend(Skipped(each.path, each.reason or "not in a class folder") for each in loose)
         plan.notes.append(
-            f"{_n(len(loose), 'picture')} in no class folder not used, e.g. {shown(loose[0].path)}: "
+            f"{counted(len(loose), 'picture')} in no class folder not used, e.g. {shown(loose[0].path)}: "
             "move each into the folder of its class"
         )
     names: dict[tuple[str, str | None], set[str]] = defaultdict(set)
     nested = None
     for place in places:
         label = _label(place.folder.name)
-        n_before = len(plan.pictures)
+        empty = True
         for found in walk(place.folder.path, within=root, passed_over=plan.pass_over):
             if found.folder:
-                plan.skipped.append(Skipped(found.path, found.reason or ""))
+                # A class whose folder cannot be read must not go without a word; a loop is no class.
+                known = None if found.reason in (LOOP, SEEN) else label
+                plan.skipped.append(Skipped(found.path, found.reason or "", known, place.split))
+                empty = empty and known is None
                 continue
-            names[label, place.split].add(place.folder.path)
+            empty = False
             if found.reason is None:
                 plan.pictures.append((found.path, label, place.split))
             else:
@@ -222,104 +214,54 @@ def _plan_folders(root: str, listing: list[Child]) -> _Plan:
             way = found.path[len(place.folder.path) + 1 :].split(os.sep)
             if nested is None and len(way) > 1 and split_name(way[0]):
                 nested = (place.folder.path, way[0], label)
-        if n_before == len(plan.pictures) and place.folder.path not in names[label, place.split]:
+        if empty:
             plan.notes.append(f"class folder {shown(place.folder.path)} holds no pictures and is left out")
+        else:
+            names[label, place.split].add(place.folder.path)
     if nested:
         plan.notes.append(
             f"{shown(os.path.join(*nested[:2]))} has a split's name inside a class: read as class "
-            f"'{shown(nested[2])}' without splits (for splits, put the split folders on top and classes below)"
+            f"'{shown(nested[2])}' without splits (for splits, put the split folders on top, classes below)"
         )
     for label, split in sorted(names, key=str):
         if len(twins := names[label, split]) > 1:
             where = "" if split is None else f" of the {split} split"
             plan.notes.append(f"{len(twins)} folders are read as the one class '{shown(label)}'{where}")
-    _check_something(root, plan, loose, {label for label, _ in names if names[label, _]})
+    _check_something(root, plan, loose, {label for label, _ in names})
     return plan
 
 
-def _check_something(root: str, plan: _Plan, loose: list[Found], classes: set[str]) -> None:
+def _check_something(root: str, plan: Plan, loose: list[Found], classes: set[str]) -> None:
     """Raise InputError where nothing counts as a class, or one folder is wrapped round the real ones."""
     if not classes:
         if loose:
             raise InputError(
-                f"{shown(root)} holds {_n(len(loose), 'picture')} and no class folder with pictures. "
+                f"{shown(root)} holds {counted(len(loose), 'picture')} and no class folder with pictures. "
                 "Put the pictures of each class into a folder of its own, or give a CSV with --labels."
             )
         raise InputError(
-            f"No pictures below {shown(root)} ({_n(plan.n_other, 'other file')} passed over). "
+            f"No pictures below {shown(root)} ({counted(plan.n_other, 'other file')} passed over). "
             "Give the folder that holds the class folders, each with pictures in it."
         )
     if plan.layout == "classes" and len(classes) == 1:
-        for child in _children_or_none(root):
+        for child in listing(root):
             if child.folder and not child.hidden and _label(child.name) in classes:
-                inner = [each for each in _children_or_none(child.path) if each.folder and not each.hidden]
-                if _split_folders(child.path, inner)[0]:
+                inner = [each for each in listing(child.path) if each.folder and not each.hidden]
+                if split_folders(child.path, inner)[0]:
                     raise InputError(
                         f"{shown(root)} holds one folder, {shown(child.name)}, with the split folders inside "
                         f"it. Give the inner folder: {shown(child.path)}"
                     )
 
 
-def _split_folders(root: str, folders: list[Child]) -> tuple[list[Child], list[str]]:
-    """Return the split folders that are to be read as such, none for class folders, and notes on why."""
-    named = [folder for folder in folders if split_name(folder.name)]
-    if not named:
-        return [], []
-    splits = [folder for folder in named if _holds_classes(folder)]
-    others = [folder for folder in folders if not split_name(folder.name)]
-    if not splits:
-        if not others and len(named) > 1:
-            raise InputError(
-                f"The split folders of {shown(root)} ({_listed(named)}) hold no class folders with pictures. "
-                f"Put the pictures of each class into a folder of its own, as "
-                f"{shown(os.path.join(named[0].path, 'cats'))}, or give a CSV with --labels."
-            )
-        return [], [f"{_listed(named)}: a split's name, but no class folders inside: read as a class"]
-    blocking = [folder for folder in others if _holds_classes(folder)]
-    if blocking:
-        return [], [
-            f"{_listed(named)} read as class, not as split, because {_listed(blocking)} beside it holds folders "
-            "of pictures as well; if it is a split, move the other folders away"
-        ]
-    direct = [folder for folder in others if _holds_directly(folder)]
-    if len(splits) == 1 and len(direct) >= 2:
-        return [], [
-            f"{_listed(splits)} read as class, not as split, because it stands beside folders of pictures "
-            f"({_listed(direct)}); if it is a split, move the other folders away"
-        ]
-    notes = [f"split folders read: {', '.join(f'{shown(s.name)} as {split_name(s.name)}' for s in splits)}"]
-    for split in SPLITS:
-        same = [folder for folder in splits if split_name(folder.name) == split]
-        if len(same) > 1:
-            notes.append(f"{_listed(same)} are both read as the {split} split")
-    alone = [folder for folder in folders if folder not in splits]
-    if alone:
-        notes.append(f"left alone beside the split folders, for want of class folders inside: {_listed(alone)}")
-    return splits, notes
-
-
-def _holds_classes(folder: Child) -> bool:
-    below = (child for child in _children_or_none(folder.path) if child.folder and not child.hidden)
-    return any(_holds_pictures(child.path, within=folder.path) for child in below)
-
-
-def _holds_directly(folder: Child) -> bool:
-    inside = _children_or_none(folder.path)
-    return any(not c.folder and not c.hidden and candidate(c) is not None for c in inside)
-
-
-def _holds_pictures(folder: str, *, within: str, by_bytes: bool = True) -> bool:
-    return any(not found.folder for found in walk(folder, within=within, by_bytes=by_bytes))
-
-
-def _hidden_and_loose(listing: list[Child], plan: _Plan) -> tuple[list[Child], list[Found]]:
+def _hidden_and_loose(below: list[Child], plan: Plan) -> tuple[list[Child], list[Found]]:
     """Return a folder's hidden folders that hold pictures, and the pictures in no class folder."""
     hidden, loose = [], []
-    for child in listing:
+    for child in below:
         if child.folder:
             # By name alone: a hidden folder may be a version control's, with files by the thousand.
             within = os.path.dirname(child.path)
-            if child.name.startswith(".") and _holds_pictures(child.path, within=within, by_bytes=False):
+            if child.name.startswith(".") and holds_pictures(child.path, within=within, by_bytes=False):
                 hidden.append(child)
         elif not child.hidden:
             found = candidate(child)
@@ -330,86 +272,235 @@ def _hidden_and_loose(listing: list[Child], plan: _Plan) -> tuple[list[Child], l
     return hidden, loose
 
 
-def _children_or_none(folder: str) -> list[Child]:
-    try:
-        return children(folder)
-    except OSError:  # `walk` names it, with its reason, where its pictures are asked for
-        return []
-
-
 def _label(name: str) -> str:
     """Return a folder's name as a class name: NFC, with bytes that are no text escaped."""
     text = os.fsencode(name).decode("utf-8", "backslashreplace") if os.name == "posix" else name
     return unicodedata.normalize("NFC", text)
 
 
-def _plan_table(
-    root: str, labels: str, path_column: str | None, label_column: str | None, split_column: str | None
-) -> _Plan:
-    table = open_table(
-        labels, path_column=path_column, label_column=label_column, split_column=split_column
-    )
-    plan = _Plan("table", notes=list(table.notes))
-    found = list(walk(root, passed_over=plan.pass_over))
-    plan.skipped.extend(Skipped(each.path, each.reason or "") for each in found if each.folder)
-    found = [each for each in found if not each.folder]
-    finder = Finder(root, [each.path for each in found])
-    named = bytearray(len(found))
-    seen: set[tuple[str, str, str | None]] = set()
-    n_rows = n_repeated = 0
-    unused: Counter[str] = Counter()
-    example = None
-    for row in rows(table):
-        n_rows += 1
-        index, reason = (None, row.reason) if row.reason else finder.find(row.value)
-        path = found[index].path if index is not None else None
-        if index is not None:
-            named[index] = True
-            reason = found[index].reason
-        elif reason == Finder.MISSING and (way := finder.way(row.value)) is not None:
-            # A row may name what the walk passes over: a hidden file, or one that is no picture.
-            path = os.path.join(root, *way.split("/"))
-            if os.path.lexists(path):
-                reason = None
-        if reason is not None:
-            where = row.value if row.value.strip() else f"{labels} line {row.line}"
-            plan.skipped.append(Skipped(path if index is not None and path else where, reason, row.label or None, row.split))
-            unused["other" if index is not None or row.reason else reason] += 1
-            example = example or (None if row.reason else row.value)
-            continue
-        assert path is not None
-        key = (path, row.label, row.split)
-        if key in seen:
-            n_repeated += 1
+# Reading
+
+
+def _read(root: str, plan: Plan, keep_conflicts: bool, progress: Progress | None) -> Catalog:
+    paths = sorted({path for path, _, _ in plan.pictures})
+    results = dict(zip(paths, _hash_all(paths, progress), strict=True))
+    entries, skipped = [], list(plan.skipped)
+    for path, label, split in plan.pictures:
+        content, reason = results[path]
+        if content is None:
+            skipped.append(Skipped(path, reason or "", label, split))
         else:
-            seen.add(key)
-    plan.pictures.extend(seen)
-    _note_rows(root, labels, plan, n_rows, n_repeated, unused, example, len(named) - sum(named))
-    return plan
-
-
-def _note_rows(
-    root: str,
-    labels: str,
-    plan: _Plan,
-    n_rows: int,
-    n_repeated: int,
-    unused: Counter[str],
-    example: str | None,
-    n_unnamed: int,
-) -> None:
-    """Say in notes what became of the rows of a table; InputError where none can be used."""
-    if not n_rows:
-        raise InputError(f"{shown(labels)} has no rows below its column names. Add one for each picture.")
-    if not plan.pictures:
-        if example is None:
-            first = plan.skipped[0]
-            raise InputError(
-                f"None of the {_n(n_rows, 'row')} of {shown(labels)} can be used, e.g. {shown(first.path)}: "
-                f"{first.reason}. Give each a path and a label."
-            )
-        raise InputError(
-            f"None of the {_n(n_rows, 'row')} of {shown(labels)} names a picture below {shown(root)}, "
-            f"e.g. '{shown(example)}'. Give the folder that these paths start from, or name the column of "
-            "paths with --path-column."
+            entries.append(Entry(path, label, split, content))
+    entries.sort(key=lambda entry: (entry.path, entry.label, entry.split or ""))
+    notes = list(plan.notes)
+    entries, conflicts = _settle_conflicts(entries, keep_conflicts, notes)
+    skipped.extend(conflicts)
+    _note_copies(entries, notes)
+    if plan.n_other:
+        notes.append(
+            f"{counted(plan.n_other, 'other file')} passed over: no picture's name, and no picture's first bytes that could be read"
         )
+    catalog = _build(Catalog(root, plan.layout, (), (), (), tuple(notes)), entries, skipped)
+    if not entries:
+        first = next(each for each in catalog.skipped if each.label is not None)
+        raise InputError(
+            f"None of the {counted(len(skipped), 'picture')} below {shown(root)} can be used, "
+            f"e.g. {shown(first.path)}: {first.reason}. Give a folder with pictures that can be read."
+        )
+    return catalog
+
+
+def _build(catalog: Catalog, entries: list[Entry], skipped: list[Skipped]) -> Catalog:
+    """Return a catalog with other entries (sorted) and other files skipped."""
+    classes = tuple(sorted({entry.label for entry in entries}))
+    skipped = sorted(skipped, key=lambda each: (each.path, each.reason, each.label or "", each.split or ""))
+    twins: dict[str, list[str]] = defaultdict(list)
+    for label in classes:
+        twins[" ".join(label.casefold().split())].append(label)
+    notes = list(catalog.notes)
+    for labels in twins.values():
+        note = f"{quoted(labels)} differ in case or spaces only and are classes of their own"
+        if len(labels) > 1 and note not in notes:
+            notes.append(note)
+    return replace(catalog, classes=classes, entries=tuple(entries), skipped=tuple(skipped), notes=tuple(notes))
+
+
+def _hash_all(paths: list[str], progress: Progress | None) -> Iterator[tuple[str | None, str | None]]:
+    """Yield (content, None) or (None, reason) of each file in order, few in flight at a time."""
+    threads = os.cpu_count() or 1
+    waiting: deque[Future[list[tuple[str | None, str | None]]]] = deque()
+    done = 0
+    with ThreadPoolExecutor(threads, thread_name_prefix="tellapart-catalog") as pool:
+        try:
+            for start in range(0, len(paths) + 4 * threads * _BATCH, _BATCH):
+                if start < len(paths):
+                    waiting.append(pool.submit(_hash_batch, paths[start : start + _BATCH]))
+                if waiting and (start >= len(paths) or len(waiting) >= 4 * threads):
+                    for result in waiting.popleft().result():
+                        done += 1
+                        if progress is not None:
+                            progress(done, len(paths))
+                        yield result
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _hash_batch(paths: list[str]) -> list[tuple[str | None, str | None]]:
+    return [_hash(path) for path in paths]
+
+
+def _hash(path: str) -> tuple[str | None, str | None]:
+    try:
+        data = read_bytes(path)
+    except PictureError as error:
+        return None, error.reason
+    head = data[:_HEAD_BYTES]
+    if sniff(head) is None:
+        return None, describe_unknown(head)
+    return hashlib.sha256(data).hexdigest(), None
+
+
+def _settle_conflicts(entries: list[Entry], keep: bool, notes: list[str]) -> tuple[list[Entry], list[Skipped]]:
+    """Take out what has the same bytes under two labels, both sides, unless they are to be kept."""
+    labels: dict[str, str] = {}
+    torn: dict[str, list[Entry]] = {}
+    for entry in entries:
+        if labels.setdefault(entry.content, entry.label) != entry.label:
+            torn[entry.content] = []
+    if not torn:
+        return entries, []
+    for entry in entries:
+        if entry.content in torn:
+            torn[entry.content].append(entry)
+    skipped = []
+    for group in torn.values():
+        first = group[0]
+        other = next(entry for entry in group if entry.label != first.label)
+        for entry in group:
+            against = first if entry.label != first.label else other
+            reason = f"the same picture is also in class '{shown(against.label)}': {shown(against.path)}"
+            skipped.append(Skipped(entry.path, reason, entry.label, entry.split))
+    example = f"e.g. {shown(skipped[0].path)}: {skipped[0].reason}"
+    n = counted(len(skipped), "picture")
+    if keep:
+        notes.append(f"{n} under two labels (same bytes), used as they stand, {example}")
+        return entries, []
+    notes.append(f"{n} under two labels (same bytes), none of them used, {example}")
+    return [entry for entry in entries if entry.content not in torn], skipped
+
+
+def _note_copies(entries: list[Entry], notes: list[str]) -> None:
+    n_copies = len(entries) - len({(entry.content, entry.label) for entry in entries})
+    if n_copies:
+        verb = "is a copy" if n_copies == 1 else "are copies"
+        notes.append(
+            f"{counted(n_copies, 'picture')} {verb}, byte for byte, of another of the same class: "
+            "used, and never on two sides of a split"
+        )
+
+
+# Checks before training
+
+
+def without(catalog: Catalog, failures: Mapping[str, str]) -> Catalog:
+    """Return the catalog with the pictures of these contents skipped for these reasons."""
+    skipped = [
+        Skipped(entry.path, failures[entry.content], entry.label, entry.split)
+        for entry in catalog.entries
+        if entry.content in failures
+    ]
+    kept = [entry for entry in catalog.entries if entry.content not in failures]
+    return _build(catalog, kept, [*catalog.skipped, *skipped])
+
+
+def check_usable(catalog: Catalog, failures: Mapping[str, str]) -> Catalog:
+    """Return `without(catalog, failures)` if that can be trained on.
+
+    Args:
+        failures: content hash to reason, of pictures that could not be decoded.
+
+    Raises InputError where a class has no usable picture or a single one (copies count once), and
+    as `check_classes` does.
+    """
+    left = without(catalog, failures)
+    _check_none_empty(left)
+    contents: dict[str, set[str]] = defaultdict(set)
+    examples: dict[str, str] = {}
+    for entry in left.entries:
+        contents[entry.label].add(entry.content)
+        examples.setdefault(entry.label, entry.path)
+    for label in left.classes:
+        if len(contents[label]) == 1:
+            lost = [each for each in left.skipped if each.label == label]
+            why = f"; {len(lost)} more cannot be used, e.g. {_why(lost[0])}" if lost else ""
+            raise InputError(
+                f"class '{shown(label)}' has one usable picture ({shown(examples[label])}{why}); "
+                "at least 2 are needed, better 20 or more. Add pictures or take the folder away."
+            )
+    check_classes(left)
+    return left
+
+
+def check_classes(catalog: Catalog) -> None:
+    """Raise InputError where there are fewer than two classes, or not the same in every split."""
+    _check_none_empty(catalog)
+    if len(catalog.classes) < 2:
+        raise InputError(_one_class(catalog))
+    counts = catalog.counts
+    splits = {each.split for each in (*catalog.entries, *catalog.skipped) if each.split is not None}
+    for split in (each for each in SPLITS if each in splits):
+        present = [label for label in catalog.classes if counts[label].get(split)]
+        for label in catalog.classes:
+            if label in present:
+                continue
+            other = next(each for each in SPLITS if counts[label].get(each))
+            lost = [each for each in catalog.skipped if (each.label, each.split) == (label, split)]
+            why = f" ({len(lost)} cannot be used, e.g. {_why(lost[0])})" if lost else ""
+            strangers = [each for each in present if not counts[each].get(other)]
+            near = difflib.get_close_matches(label, strangers, n=1, cutoff=0.5)
+            hint = f" (is it '{shown(near[0])}' there?)" if near else ""
+            raise InputError(
+                f"Every split of {shown(catalog.root)} must have the same classes: '{shown(label)}' has "
+                f"{counted(counts[label][other], 'picture')} in {other} and none in {split}{why}{hint}. "
+                f"Give the class the same name and pictures in both, or take it out of {other}."
+            )
+
+
+def _one_class(catalog: Catalog) -> str:
+    label = catalog.classes[0] if catalog.classes else ""
+    has = f"'{shown(label)}' ({counted(len(catalog.entries), 'picture')})" if label else "none"
+    root = shown(catalog.root)
+    if catalog.layout == "table":
+        return f"At least two classes are needed; the table for {root} has {has}. Add rows of another class."
+    ways = [os.path.relpath(entry.path, catalog.root).split(os.sep) for entry in catalog.entries]
+    if catalog.layout == "classes" and len({way[1] for way in ways if len(way) > 2}) > 1:
+        inner = shown(os.path.join(catalog.root, ways[0][0]))
+        return (
+            f"At least two classes are needed; {root} has {has}. If the folders inside it are the classes, give {inner}"
+        )
+    return (
+        f"At least two classes are needed; {root} has {has}. Add a folder of pictures for each other class beside it."
+    )
+
+
+def _check_none_empty(catalog: Catalog) -> None:
+    """Raise InputError where all pictures of a class were skipped."""
+    lost: dict[str, list[Skipped]] = defaultdict(list)
+    for each in catalog.skipped:
+        if each.label is not None and each.label not in catalog.classes:
+            lost[each.label].append(each)
+    for label in sorted(lost):
+        n = len(lost[label])
+        which = "its only picture" if n == 1 else f"none of its {n} pictures"
+        verb = "could not be read" if n == 1 else "could be read"
+        if any(each.reason.startswith("the same picture") for each in lost[label]):
+            verb = verb.replace("read", "used")
+        raise InputError(
+            f"class '{shown(label)}': {which} {verb}, e.g. {_why(lost[label][0])}. "
+            "Put good pictures there, or take the folder away."
+        )
+
+
+def _why(skipped: Skipped) -> str:
+    return f"{shown(skipped.path)}: {skipped.reason}"

@@ -69,7 +69,11 @@ class Recipe:
         Raises:
             SettingsError: a field is unknown or its value is out of range.
         """
-        given = {name: value for name, value in settings.items() if value is not None}
+        given = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in settings.items()
+            if value is not None
+        }
         known = [f.name for f in dataclasses.fields(self)]
         for name in given:
             if name not in known:
@@ -91,6 +95,16 @@ class Recipe:
             return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
         except TypeError as error:
             raise SettingsError(f"A recipe must have just the fields of this version: {error}.") from error
+
+
+def check_size(size_px: int | None) -> None:
+    """Raise SettingsError unless a size that a user asked for is one that the networks here take."""
+    if size_px is None:
+        return
+    whole = isinstance(size_px, int) and not isinstance(size_px, bool)
+    if not whole or not 32 <= size_px <= 512 or size_px % 32:
+        nearest = min(max(round(size_px / 32), 1), 16) * 32 if isinstance(size_px, int | float) else 64
+        raise SettingsError(f"--size must be a multiple of 32 from 32 to 512; got {size_px}. Try --size {nearest}.")
 
 
 def _check(name: str, value: Any, limits: Any) -> None:

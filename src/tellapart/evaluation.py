@@ -1,20 +1,14 @@
-"""Answers and right labels to a table of results.
-
-`probabilities_of` asks about decoded pictures; a folder is asked about through `predict`. Both end in `Evaluation`.
-"""
+"""Answers and right labels to a table of results."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tellapart import metrics
-
-BATCH = 64  # pictures the engine sees at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +96,3 @@ class Evaluation:
         unseen = self.unseen() if self.n_trained_on else None
         values["accuracy_unseen"] = unseen.accuracy if unseen else None if self.n_trained_on else self.accuracy
         return values
-
-
-def probabilities_of(
-    predict_fn: Callable[[np.ndarray], np.ndarray], pixels: np.ndarray, rows: np.ndarray
-) -> np.ndarray:
-    """The answers to `pixels[rows]`, uint8 (N, S, S, 3), by any `predict_fn`, batch by batch: float64 (N, C).
-
-    `predict_fn` takes uint8 (B, S, S, 3) and gives probabilities, float (B, C).
-    """
-    starts = range(0, len(rows), BATCH)
-    return np.concatenate([predict_fn(np.asarray(pixels[rows[start : start + BATCH]])) for start in starts])

@@ -9,11 +9,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 
+from tellapart.errors import InputError
 from tellapart.pictures import PICTURE_EXTENSIONS, sniff
 
+SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {
     name: split
     for split, names in {
@@ -63,6 +65,31 @@ class Child:
     def hidden(self) -> bool:
         """Whether the name is hidden or the system's own."""
         return is_hidden(self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """One file or row that is not used."""
+
+    path: str  # of a row that names no file: the path as the table has it
+    reason: str  # a short clause, without the path
+    label: str | None = None  # the class it would have counted for; None for a folder, or where there is none
+    split: str | None = None  # likewise
+
+
+@dataclass(slots=True)
+class Plan:
+    """What a layout gives to read, before any file is opened."""
+
+    layout: str  # "classes", "splits" or "table"
+    pictures: list[tuple[str, str, str | None]] = field(default_factory=list)  # path, label, split
+    skipped: list[Skipped] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    n_other: int = 0  # files that are no pictures by name and by first bytes
+
+    def pass_over(self, _path: str) -> None:
+        """Count a file that is no picture."""
+        self.n_other += 1
 
 
 def shown(path_or_name: str | os.PathLike[str]) -> str:
@@ -147,6 +174,81 @@ def walk(
         if child.link:
             linked.add(here)
         stack.extend((each, above | {here}) for each in reversed(below) if not each.hidden)
+
+
+def split_folders(root: str, folders: list[Child]) -> tuple[list[Child], list[str]]:
+    """Return the split folders that are to be read as such, none for class folders, and notes on why."""
+    named = [folder for folder in folders if split_name(folder.name)]
+    if not named:
+        return [], []
+    splits = [folder for folder in named if _holds_classes(folder)]
+    others = [folder for folder in folders if not split_name(folder.name)]
+    if not splits:
+        if len(named) > 1 and not any(holds_pictures(other.path, within=root) for other in others):
+            raise InputError(
+                f"The split folders of {shown(root)} ({listed(named)}) hold no class folders with pictures. "
+                f"Put the pictures of each class into a folder of its own, as "
+                f"{shown(os.path.join(named[0].path, 'cats'))}, or give a CSV with --labels."
+            )
+        return [], [f"{listed(named)}: a split's name, but no class folders inside: read as a class"]
+    blocking = [folder for folder in others if _holds_classes(folder)]
+    if blocking:
+        return [], [
+            f"{listed(named)} read as class, not as split, because {listed(blocking)} beside it holds "
+            "folders of pictures as well; if it is a split, move the other folders away"
+        ]
+    direct = [folder for folder in others if _holds_directly(folder)]
+    if len(splits) == 1 and len(direct) >= 2:
+        return [], [
+            f"{listed(splits)} read as class, not as split, because it stands beside folders of pictures "
+            f"({listed(direct)}); if it is a split, move the other folders away"
+        ]
+    notes = [f"split folders read: {', '.join(f'{shown(s.name)} as {split_name(s.name)}' for s in splits)}"]
+    for split in SPLITS:
+        same = [folder for folder in splits if split_name(folder.name) == split]
+        if len(same) > 1:
+            notes.append(f"{listed(same)} are both read as the {split} split")
+    alone = [folder for folder in folders if folder not in splits]
+    if alone:
+        notes.append(f"left alone beside the split folders, for want of class folders inside: {listed(alone)}")
+    return splits, notes
+
+
+def _holds_classes(folder: Child) -> bool:
+    below = (child for child in listing(folder.path) if child.folder and not child.hidden)
+    return any(holds_pictures(child.path, within=folder.path) for child in below)
+
+
+def _holds_directly(folder: Child) -> bool:
+    inside = listing(folder.path)
+    return any(not c.folder and not c.hidden and candidate(c) is not None for c in inside)
+
+
+def holds_pictures(folder: str, *, within: str, by_bytes: bool = True) -> bool:
+    return any(not found.folder for found in walk(folder, within=within, by_bytes=by_bytes))
+
+
+def listing(folder: str) -> list[Child]:
+    """Return `children`, of a folder that cannot be done without: InputError where it cannot be read."""
+    try:
+        return children(folder)
+    except OSError as error:
+        raise InputError(
+            f"The folder {shown(folder)} cannot be read: {because(error)}. Check its permissions and links."
+        ) from error
+
+
+def counted(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
+
+
+def listed(folders: Iterable[Child]) -> str:
+    return quoted([folder.name for folder in folders])
+
+
+def quoted(names: list[str], most: int = 8) -> str:
+    text = ", ".join(f"'{shown(name)}'" for name in names[:most])
+    return text + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def _child(entry: os.DirEntry[str]) -> Child:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import tempfile
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,9 @@ def to_onnx(model: keras.Model) -> bytes:
     size = tuple(model.inputs[0].shape[1:])
     three(np.zeros((1, *size), dtype="uint8"))  # Keras exports only what was called once
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory(prefix="tellapart-") as folder:
+    with tempfile.TemporaryDirectory(prefix="tellapart-") as folder, warnings.catch_warnings():
+        # The exporter looks for a name that numpy has taken out.
+        warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         path = Path(folder, "model.onnx")
         signature = [keras.InputSpec(shape=(None, *size), dtype="uint8", name="pixels")]
         three.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=signature)

@@ -31,9 +31,7 @@ def check(path: str | os.PathLike[str], *, force: bool = False) -> None:
         raise OutputError(f"The folder {shown(folder)} takes no new files: permission denied. Name another folder.")
 
 
-def write_atomically(
-    path: str | os.PathLike[str], fill: Callable[[BinaryIO], object], *, force: bool = False
-) -> None:
+def write_atomically(path: str | os.PathLike[str], fill: Callable[[BinaryIO], object], *, force: bool = False) -> None:
     """Let `fill` write a temporary file beside `path`, then rename it to `path`.
 
     Raises:

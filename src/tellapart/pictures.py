@@ -11,11 +11,10 @@ What holds for every picture that comes out of `decode` and `read`:
   stretched from their smallest to their largest finite value. NaN becomes the lower end, an infinity the end
   it stands for.
 - CMYK is converted by its embedded profile where that is usable, else by the plain formula. Profiles of RGB
-  and grey pictures are left alone: that is the habit of the field (the pretrained weights have seen pictures
-  read like this), and converting costs more time than decoding.
+  and grey are left alone, for speed and by the field's habit: pretrained weights saw pictures read like this.
 
-JPEG has two roads: the fast one (simplejpeg), and the tolerant one (Pillow) for what the fast one refuses, CMYK
-and harmless irregularities such as stray bytes. Both are libjpeg-turbo with the accurate DCT and smooth
+JPEG has two roads: the fast one (simplejpeg), and the tolerant one (Pillow) for what the fast one refuses:
+CMYK, and harmless irregularities such as stray bytes. Both are libjpeg-turbo with the accurate DCT and smooth
 upsampling, and the tests hold them to the same pixels. A truncated file is refused on both.
 
 Everything here may be called from many threads at once; the decoders release the GIL.
@@ -25,6 +24,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import logging
 import os
 import re
 import stat
@@ -203,7 +203,7 @@ def decode(data: bytes, *, at_least_px: int | None = None) -> Picture:
     """Decode the bytes of a picture file.
 
     With `at_least_px` a JPEG may come out smaller than it is, at 1/2, 1/4 or 1/8, which is several times as
-    fast: both sides of `pixels` are still `at_least_px` or more, or the full size. Other formats are not scaled.
+    fast: both sides of `pixels` are still `at_least_px` or more, or the full size. No other format is scaled.
 
     Raises PictureError, whatever is wrong with the bytes; more than `MAX_PIXELS` are refused by the header,
     before anything is decoded.
@@ -218,16 +218,25 @@ def decode(data: bytes, *, at_least_px: int | None = None) -> Picture:
     except PictureError:
         raise
     except Exception as error:  # the one seam where anything may come: hostile files raise all there is
-        raise PictureError(_decode_reason(error, format)) from error
+        raise PictureError(_decode_reason(error, format, data)) from error
 
 
-def _decode_reason(error: Exception, format: str) -> str:
+_TRUNCATED = re.compile(r"truncated|unexpected end|premature end|requires a buffer|incomplete checksum", re.I)
+_NOT_READ = re.compile(r"unknown pixel mode|cannot handle|unsupported|not supported", re.I)
+
+
+def _decode_reason(error: Exception, format: str, data: bytes) -> str:
     message = _one_line(str(error))
-    if re.search(r"truncated|unexpected end|not enough|premature end", message, re.IGNORECASE):
+    # WebP's decoder does not say why it fails, but its header tells the length of the file.
+    short = format == "WEBP" and len(data) < 8 + int.from_bytes(data[4:8], "little")
+    if short or _TRUNCATED.search(message):
         return "truncated: the file ends before the picture does"
     if isinstance(error, MemoryError):
         return f"{format} that needs more memory than there is"
-    return f"damaged {format}: {message or type(error).__name__}"
+    if not re.search("[a-z]{2}", message):  # as of a KeyError, whose message is the key
+        message = f"{type(error).__name__} {message}".strip()
+    kind = "damaged " if not _NOT_READ.search(message) else "a kind that is not read here of "
+    return f"{kind}{format}: {message}"
 
 
 def _one_line(message: str) -> str:
@@ -237,12 +246,11 @@ def _one_line(message: str) -> str:
 
 def _check_size(width: int, height: int) -> None:
     if width < 1 or height < 1:
-        raise PictureError(f"no pixels: {width}\u00d7{height}")
+        raise PictureError(f"no pixels: {width}×{height}")
     if width * height > MAX_PIXELS:
         megapixels = -(-width * height // 10**6)  # rounded up: never "120, over the limit of 120"
-        raise PictureError(
-            f"{width}\u00d7{height} = {megapixels} megapixels, over the limit of {MAX_PIXELS // 10**6}"
-        )
+        limit = MAX_PIXELS // 10**6
+        raise PictureError(f"{width}×{height} = {megapixels} megapixels, over the limit of {limit}")
 
 
 # --- JPEG, the fast road
@@ -359,6 +367,8 @@ def _decode_with_pillow(data: bytes, format: str, at_least_px: int | None) -> Pi
         _check_size(width, height)
         if format == "JPEG" and at_least_px is not None:
             image.draft(None, (at_least_px, at_least_px))
+        if format == "TIFF":
+            _refuse_missing_strips(image)
         image.load()
         if format != "JPEG":  # a GIF's first frame and a HEIC's data may be larger than their header says
             width, height = image.size
@@ -368,6 +378,14 @@ def _decode_with_pillow(data: bytes, format: str, at_least_px: int | None) -> Pi
         turned = format in {"TIFF", "HEIC"}
         orientation = 1 if turned else _exif_orientation(_exif_block(image.info))
     return _upright(pixels, format, width, height, orientation)
+
+
+def _refuse_missing_strips(image: ImageFile.ImageFile) -> None:
+    """Refuse a TIFF whose strips end before its rows do: Pillow would silently leave the rest black."""
+    reach = sorted(max((tile.extents or (0, 0, 0, 0))[side] for tile in image.tile) for side in (2, 3))
+    # both sorted, because the size is already that of the picture turned upright, and the tiles are not
+    if any(have < wanted for have, wanted in zip(reach, sorted(image.size), strict=True)):
+        raise PictureError("damaged TIFF: strips of the picture are missing")
 
 
 def _exif_block(info: dict[Any, Any]) -> bytes:
@@ -380,6 +398,7 @@ def _exif_block(info: dict[Any, Any]) -> bytes:
 
 
 _PILLOW_HUSHED = ("ignore", None, UserWarning, re.compile(r"PIL\."), 0)
+_PILLOW_LOG = logging.NullHandler()
 
 
 def _hush_pillow() -> None:
@@ -387,10 +406,12 @@ def _hush_pillow() -> None:
 
     A line on stderr for each damaged tag helps nobody, and where warnings are errors it would make readable
     pictures unreadable. `warnings.catch_warnings` swaps the filters of the whole process and must not be used
-    in threads, so one narrow filter is put in front, and stays.
+    in threads, so one narrow filter is put in front, and stays. Pillow's log goes only where somebody has
+    asked for it: without a handler Python would print its errors.
     """
     if not warnings.filters or warnings.filters[0] != _PILLOW_HUSHED:
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    logging.getLogger("PIL").addHandler(_PILLOW_LOG)  # adds it once
 
 
 def _to_rgb(image: Image.Image, data: bytes) -> np.ndarray:
@@ -401,7 +422,9 @@ def _to_rgb(image: Image.Image, data: bytes) -> np.ndarray:
     if mode == "CMYK":
         return np.array(_cmyk_to_rgb(image))
     if mode == "LAB":
-        return np.array(_lab_to_rgb(image))
+        from PIL import ImageCms
+
+        return np.array(_by_profile(image, ImageCms.createProfile("LAB")))
     key = image.info.get("transparency")
     if mode in {"1", "L", "RGB"} and key is not None:
         return _keyed_to_rgb(image, key, data)
@@ -444,7 +467,7 @@ def _deep_to_rgb(image: Image.Image) -> np.ndarray:
             if image.mode == "F" and low >= 0 and high <= 1:
                 low, high = 0.0, 1.0
             known = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
-            grey = np.rint((known - low) * (255 / ((high - low) or 1.0))).astype(np.uint8)
+            grey = np.rint((known - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
     if tags.get(262) == 0:  # PhotometricInterpretation WhiteIsZero, which Pillow minds only up to 8 bits
         grey = 255 - grey
     key = image.info.get("transparency")  # of a 16-bit PNG
@@ -462,20 +485,15 @@ def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
         try:
             source: Any = ImageCms.ImageCmsProfile(BytesIO(embedded))
             if source.profile.xcolor_space.strip() == "CMYK":
-                srgb = ImageCms.createProfile("sRGB")
-                converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
-                if converted is not None:
-                    return converted
+                return _by_profile(image, source)
         except (ImageCms.PyCMSError, OSError, ValueError):
             pass  # a damaged profile counts as none: the picture itself is sound
     return image.convert("RGB")
 
 
-def _lab_to_rgb(image: Image.Image) -> Image.Image:
+def _by_profile(image: Image.Image, source: Any) -> Image.Image:
     from PIL import ImageCms
 
-    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-    if converted is None:
-        raise ValueError("CIELAB could not be converted")
+    converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    assert converted is not None  # as it is only where the image itself is changed
     return converted

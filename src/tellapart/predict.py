@@ -78,7 +78,7 @@ class Predictor:
         if self._engine.size_px != self.preprocess.size_px or self._engine.n_classes != len(self.classes):
             raise BundleError(
                 f"A bundle's graph must fit its manifest ({self.preprocess.size_px} px, {len(self.classes)} classes); "
-                f"it has {self._engine.size_px} px, {self._engine.n_classes} classes. Get the file again, or train anew."
+                f"it has {self._engine.size_px} px, {self._engine.n_classes} classes. Get it again, or train anew."
             )
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
@@ -122,9 +122,10 @@ class Predictor:
             if isinstance(found, str):
                 yield Prediction(question.path, None, None, error=found)
             else:
-                yield self._ranked(question.path, next(rows))
+                yield self.ranked(question.path, next(rows))
 
-    def _ranked(self, path: str, probabilities: np.ndarray) -> Prediction:
+    def ranked(self, path: str, probabilities: np.ndarray) -> Prediction:
+        """Probabilities, float (C,), of one picture as an answer."""
         best = int(probabilities.argmax())
         by_name = dict(zip(self.classes, probabilities.tolist(), strict=True))
         return Prediction(path, self.classes[best], float(probabilities[best]), by_name)
@@ -154,7 +155,14 @@ def csv_rows(classes: tuple[str, ...], predictions: Iterable[Prediction]) -> Ite
         each = [f"{one.probabilities[name]:.6f}" if one.probabilities else "" for name in classes]
         probability = "" if one.probability is None else f"{one.probability:.6f}"
         unknown = "true" if one.unknown else "false"
-        yield [_cell(shown(one.path)), _cell(one.label or ""), probability, unknown, _cell(one.error or ""), *each]
+        yield [
+            _cell(shown(one.path)),
+            _cell(one.label or ""),
+            probability,
+            unknown,
+            _cell(one.error or ""),
+            *each,
+        ]
 
 
 def _cell(text: str) -> str:

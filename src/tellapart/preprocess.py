@@ -64,8 +64,8 @@ def fit(pixels: np.ndarray, preprocess: Preprocess) -> np.ndarray:
     `pixels` is uint8 (H, W, 3), H and W from 1 up. The result is a new uint8 (S, S, 3), C-contiguous. "crop"
     first takes the largest centred square; of an odd remainder the larger half is cut at the bottom or right.
 
-    Each axis is then resized by its own rule: averaged over areas where it shrinks, interpolated linearly where
-    it grows. Where one shrinks and the other grows, the shrinking comes first.
+    Each axis is then resized by its own rule: averaged over areas where it shrinks, interpolated linearly
+    where it grows. Where one shrinks and the other grows, the shrinking comes first.
     """
     import cv2
 

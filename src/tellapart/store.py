@@ -1,33 +1,19 @@
-"""Decoded pictures, once: a versioned uint8 memory map in a cache folder, keyed by content and preprocessing.
+"""Decoded pictures, once: a versioned uint8 memory map in the cache, keyed by content and preprocessing.
 
-On disk, below the cache folder::
-
-    pictures/
-        80px-squash-<recipe>-<contents>/   one store, never changed once it has its name
-            pixels.bin                     uint8 (N, S, S, 3), C order, no header
-            index.json                     version, shape, content hashes in row order, failures; its
-                                           modification time says when the store was last used
-        .building-<owner>-<pid>-<random>/  being written: renamed when complete and synced, never read
-
-``<recipe>`` is a hash of all that decides the pixels apart from the content: the preprocessing, the decoders'
-versions, `STORE_VERSION`. ``<contents>`` is a hash of the content hashes. A store serves every set of pictures
-that it covers, so a part of the pictures of an earlier run needs no decoding and no copy.
+The name of a store (see `cache` for the layout on disk) has a hash of all that decides the pixels apart from
+the content, and a hash of the content hashes. A store serves every set of pictures that it covers, so a
+part of the pictures of an earlier run needs no decoding and no copy; where some are new, the known are copied.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
 import functools
 import hashlib
 import importlib.metadata
 import json
 import os
-import re
-import secrets
 import shutil
-import socket
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,21 +23,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import platformdirs
 
+from tellapart import cache as caches
 from tellapart import pictures
-from tellapart.catalog import shown
-from tellapart.errors import OutputError, PictureError, SettingsError
+from tellapart.cache import StoreInfo, cache_folder, clear, listing
+from tellapart.errors import OutputError, PictureError
+from tellapart.files import shown
 from tellapart.preprocess import Preprocess, load
 
-STORE_VERSION = 1  # to be raised when the files change, or when `pictures` or `preprocess` give other pixels
-DEFAULT_LIMIT_BYTES = 20 * 10**9
+__all__ = ["Store", "StoreInfo", "build", "cache_folder", "clear", "listing"]
 
-_PIXELS, _INDEX = "pixels.bin", "index.json"
-_STORE_NAME = re.compile(r"(?P<size>\d{1,6})px-(?P<fit>[a-z_]+)-[0-9a-f]{12}-[0-9a-f]{16}")
-_LEFTOVER_NAME = re.compile(r"\.(building|removed)-(?P<owner>[0-9a-f]{8})-(?P<pid>\d{1,10})-[0-9a-f]{8}")
-_LEFTOVER_AGE_S = 24 * 3600
 _BLOCK_BYTES = 4 * 2**20  # what one task decodes, or one step of a copy moves, at most
+_BLOCK_PICTURES = 16  # more in one task would not save anything
+_TASKS_PER_THREAD = 4  # waiting or under way at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,6 +49,14 @@ class Store:
     n_decoded: int  # pictures decoded in this run; 0 when all came from the cache
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Decoded:
+    content: str
+    pixels: np.ndarray | None  # uint8 (S, S, 3)
+    reason: str = ""  # why there are no pixels
+    lasting: bool = False  # the reason lies in the content itself, so it is remembered
+
+
 def build(
     files: Sequence[tuple[str, str]],
     preprocess: Preprocess,
@@ -74,7 +66,7 @@ def build(
     progress: Callable[[int, int], None] | None = None,
     limit_bytes: int | None = None,
 ) -> Store:
-    """The decoded pixels of some files, from the cache where it has them, else decoded on threads.
+    """The decoded pixels of some files: from the cache where it has them, else decoded on threads.
 
     A file whose bytes no longer hash to its content, or that cannot be opened, is a failure of this run
     only; bytes that no decoder reads are remembered with their reason. Memory use does not grow with the
@@ -84,40 +76,32 @@ def build(
         files: (path, SHA-256 of the bytes in hex) of each; equal contents are stored once.
         preprocess: what every picture goes through.
         cache: the cache folder, see `cache_folder`; created where it is missing.
-        threads: decoding threads, >= 1; by default one for each core this process may use.
+        threads: decoding threads, >= 1; by default one for each core that this process may use.
         progress: called in this thread with (pictures done, pictures in all), distinct contents only.
         limit_bytes: >= 0, size of the cache above which the stores not used for longest are removed, never
-            the one returned; by default $TELLAPART_CACHE_LIMIT_GB (10^9 bytes), or 20.
+            the one returned; by default $TELLAPART_CACHE_LIMIT_GB (in 10^9 bytes), or 20 GB.
 
     Raises:
         OutputError: the cache folder cannot be written, or its disk is full.
         SettingsError: $TELLAPART_CACHE_LIMIT_GB is not a number >= 0.
     """
-    limit = _limit_from_environment() if limit_bytes is None else limit_bytes
+    limit = caches.limit_from_environment() if limit_bytes is None else limit_bytes
     paths: dict[str, list[str]] = {}
     for path, content in files:
         paths.setdefault(content, []).append(path)
     # Pictures are decoded side by side; OpenCV's own threads would only fight for the same cores.
     cv2.setNumThreads(1)
-    folder = cache / "pictures"
-    _sweep(folder)
+    folder = caches.pictures_folder(cache)
+    caches.sweep(folder)
     for _ in range(3):
         store = _build(paths, preprocess, folder, threads or _cores(), progress or (lambda done, total: None))
         if store is not None:
-            _evict(folder, keep=store.path, limit_bytes=limit)
+            caches.evict(folder, keep=store.path, limit_bytes=limit)
             return store
     raise OutputError(
-        f"The picture store must stay in place while it is opened; other processes keep removing it from "
-        f"{shown(folder)}. Let them end, or choose another folder with --cache DIR."
+        f"The decoded pictures must stay in {shown(folder)} until they are opened; other processes keep "
+        f"removing them. Let those end, or choose another folder with --cache DIR."
     )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Decoded:
-    content: str
-    pixels: np.ndarray | None  # uint8 (S, S, 3)
-    reason: str = ""  # why there are no pixels
-    lasting: bool = False  # the reason lies in the content itself, so it is remembered
 
 
 def _build(
@@ -129,39 +113,37 @@ def _build(
 ) -> Store | None:
     """`build` once; None where the finished store was removed before it could be opened."""
     prefix = f"{preprocess.size_px}px-{preprocess.fit}-{_recipe(preprocess)}-"
-    own_name = prefix + _contents_key(paths)
-    candidates = [path for path in _entries(folder) if path.name.startswith(prefix)]
-    candidates.sort(key=lambda path: (path.name != own_name, -_size_and_time(path)[1]))
-    sources: list[_Opened] = []
-    for path in candidates:
-        opened = _open_or_remove(path)
+    sources: list[caches.Opened] = []
+    for path in _candidates(folder, prefix, prefix + _contents_key(paths)):
+        opened = caches.open_or_remove(path)
         if opened is not None:
             if opened.covers(paths):
                 progress(len(paths), len(paths))
-                return _store(opened, paths, {}, 0)
+                return _part(opened, paths, {}, 0)
             sources.append(opened)
 
-    known: dict[str, int] = {}  # content -> the newest source that has it
-    for content in paths:
-        for i, source in enumerate(sources):
+    known: dict[str, int] = {}  # content -> the first of the sources that has it
+    for i, source in enumerate(sources):
+        for content in paths:
             if content in source.rows or content in source.failures:
-                known[content] = i
-                break
+                known.setdefault(content, i)
     todo = [(content, paths[content]) for content in paths if content not in known]
     progress(len(known), len(paths))
 
     row_bytes = preprocess.size_px**2 * 3
-    contents: list[str] = []
+    contents: list[str] = []  # in the order of rows
     failures: dict[str, str] = {}
     outside: dict[str, str] = {}  # failures of this run only
     with _draft(folder, len(paths) * row_bytes) as (draft, file):
-        block = max(1, min(16, _BLOCK_BYTES // row_bytes))
+        block = max(1, min(_BLOCK_PICTURES, _BLOCK_BYTES // row_bytes))
         for i, result in enumerate(_decode_all(todo, preprocess, threads, block), start=1):
             if result.pixels is not None:
                 contents.append(result.content)
                 _write(file, result.pixels, folder)
+            elif result.lasting:
+                failures[result.content] = result.reason
             else:
-                (failures if result.lasting else outside)[result.content] = result.reason
+                outside[result.content] = result.reason
             if i % block == 0 or i == len(todo):
                 progress(len(known) + i, len(paths))
         n_decoded = len(contents)
@@ -169,40 +151,44 @@ def _build(
             # Nothing was learned: a source that has the rest needs no copy.
             for source in sources:
                 if source.covers(paths.keys() - outside.keys()):
-                    return _store(source, paths, outside, 0)
+                    return _part(source, paths, outside, 0)
         for i, source in enumerate(sources):
             mine = [content for content, j in known.items() if i == j]
             failures.update((c, source.failures[c]) for c in mine if c in source.failures)
-            copied = sorted((c for c in mine if c in source.rows), key=source.rows.__getitem__)
-            step = max(1, _BLOCK_BYTES // row_bytes)
-            for start in range(0, len(copied), step):
-                part = copied[start : start + step]
-                _write(file, source.pixels[[source.rows[c] for c in part]], folder)
-            contents.extend(copied)
+            contents.extend(_copy(source, [c for c in mine if c in source.rows], file, folder))
         final = folder / (prefix + _contents_key([*contents, *failures]))
         _finish(draft, file, final, contents, failures, preprocess)
 
-    opened = _open_or_remove(final)
+    opened = caches.open_or_remove(final)
     if opened is None:
         return None
     for source in sources:
         if source.path != final and opened.covers([*source.rows, *source.failures]):
-            _remove_if_possible(source.path)
-    return _store(opened, paths, outside, n_decoded)
+            caches.remove_if_possible(source.path)
+    return _part(opened, paths, outside, n_decoded)
 
 
-def _store(opened: _Opened, contents: Iterable[str], outside: dict[str, str], n_decoded: int) -> Store:
+def _candidates(folder: Path, prefix: str, own_name: str) -> list[Path]:
+    """The stores of the same recipe: the one of exactly these contents, then the last used first."""
+    found = [path for path in caches.entries(folder) if path.name.startswith(prefix)]
+    return sorted(found, key=lambda path: (path.name != own_name, -caches.size_and_time(path)[1]))
+
+
+def _part(opened: caches.Opened, contents: Iterable[str], outside: dict[str, str], n_decoded: int) -> Store:
     """The part of an opened store that was asked for; marks it as used."""
-    # A cache that this user may only read still serves; its order of removal is then its owner's matter.
-    with contextlib.suppress(OSError):
-        os.utime(opened.path / _INDEX)
+    caches.touch(opened.path)
     rows, failures = {}, {}
     for content in contents:
         if content in opened.rows:
             rows[content] = opened.rows[content]
+        elif content in outside:
+            failures[content] = outside[content]
         else:
-            failures[content] = outside[content] if content in outside else opened.failures[content]
+            failures[content] = opened.failures[content]
     return Store(opened.pixels, rows, failures, opened.path, n_decoded)
+
+
+# --- decoding
 
 
 def _decode_all(
@@ -213,14 +199,17 @@ def _decode_all(
     pool = ThreadPoolExecutor(threads, thread_name_prefix="tellapart-decode")
     try:
         for start in range(0, len(todo), block):
-            part = todo[start : start + block]
-            waiting.append(pool.submit(lambda part=part: [_decode(c, p, preprocess) for c, p in part]))
-            if len(waiting) >= 4 * threads:
+            waiting.append(pool.submit(_decode_block, todo[start : start + block], preprocess))
+            if len(waiting) >= _TASKS_PER_THREAD * threads:
                 yield from waiting.popleft().result()
         while waiting:
             yield from waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _decode_block(todo: list[tuple[str, list[str]]], preprocess: Preprocess) -> list[_Decoded]:
+    return [_decode(content, paths, preprocess) for content, paths in todo]
 
 
 def _decode(content: str, paths: list[str], preprocess: Preprocess) -> _Decoded:
@@ -238,16 +227,18 @@ def _decode(content: str, paths: list[str], preprocess: Preprocess) -> _Decoded:
         try:
             return _Decoded(content, load(data, preprocess))
         except PictureError as error:
-            return _Decoded(content, None, error.reason, lasting=True)
+            # Too little memory is a matter of this run, not of the picture.
+            lasting = not isinstance(error.__cause__, MemoryError)
+            return _Decoded(content, None, error.reason, lasting)
     return _Decoded(content, None, reasons[0])
 
 
-# --- names ---------------------------------------------------------------------------------------------
+# --- names
 
 
 def _recipe(preprocess: Preprocess) -> str:
     """12 hex digits: all that decides the pixels apart from the content."""
-    what = {"version": STORE_VERSION, "preprocess": preprocess.as_dict(), "decoders": _decoder_versions()}
+    what = [caches.STORE_VERSION, preprocess.as_dict(), _decoder_versions()]
     return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -255,7 +246,7 @@ def _recipe(preprocess: Preprocess) -> str:
 def _decoder_versions() -> dict[str, str | None]:
     """A newer decoder may give other pixels, and one that was missing may read what failed before."""
     versions: dict[str, str | None] = {"cv2": cv2.__version__}
-    for package in ("pillow", "simplejpeg", "pi-heif", "pillow-heif"):
+    for package in ("pillow", "simplejpeg", "pi-heif"):
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
@@ -264,31 +255,29 @@ def _decoder_versions() -> dict[str, str | None]:
 
 
 def _contents_key(contents: Iterable[str]) -> str:
+    """16 hex digits for a set of contents, whatever their order."""
     return hashlib.sha256("\n".join(sorted(contents)).encode()).hexdigest()[:16]
 
 
-# --- reading -------------------------------------------------------------------------------------------
-
-
-# --- writing -------------------------------------------------------------------------------------------
+# --- writing
 
 
 @contextlib.contextmanager
 def _draft(folder: Path, need_bytes: int) -> Iterator[tuple[Path, FileIO]]:
     """A private folder with an open pixels file; gone at the end unless it was renamed."""
-    draft = folder / _private_name("building")
+    draft = folder / caches.private_name("building")
     try:
-        with _reporting(folder):
+        with caches.reporting(folder):
             draft.mkdir(parents=True)
-            free = shutil.disk_usage(folder).free
-            if free < need_bytes:
+            free_bytes = shutil.disk_usage(folder).free
+            if free_bytes < need_bytes:
                 raise OutputError(
-                    f"The cache needs {need_bytes / 1e6:,.0f} MB for the decoded pictures; the disk of "
-                    f"{shown(folder)} has {free / 1e6:,.0f} MB free. Free some, or choose another folder with "
-                    f"--cache DIR."
+                    f"The disk must have {need_bytes / 1e6:,.0f} MB free for the decoded pictures; that of "
+                    f"{shown(folder)} has {free_bytes / 1e6:,.0f} MB. Free some space, or choose another "
+                    f"folder with --cache DIR."
                 )
-            # Written, not mapped: a full disk is then an error here and not a bus error that kills the process.
-            file = FileIO(draft / _PIXELS, "x")
+            # Written, not mapped: a full disk is then an error here, not a bus error that ends the process.
+            file = FileIO(draft / caches.PIXELS_NAME, "x")
         with file:
             yield draft, file
     finally:
@@ -296,10 +285,20 @@ def _draft(folder: Path, need_bytes: int) -> Iterator[tuple[Path, FileIO]]:
 
 
 def _write(file: FileIO, pixels: np.ndarray, folder: Path) -> None:
-    rest = memoryview(np.ascontiguousarray(pixels)).cast("B")
-    with _reporting(folder):
+    rest = np.ascontiguousarray(pixels).data.cast("B")
+    with caches.reporting(folder):
         while rest:
             rest = rest[file.write(rest) :]
+
+
+def _copy(source: caches.Opened, contents: list[str], file: FileIO, folder: Path) -> list[str]:
+    """Copy rows of another store, a few at a time; returns the contents in the order of their new rows."""
+    contents = sorted(contents, key=source.rows.__getitem__)  # in reading order
+    step = max(1, _BLOCK_BYTES // max(1, source.pixels[:1].nbytes))
+    for start in range(0, len(contents), step):
+        rows = [source.rows[content] for content in contents[start : start + step]]
+        _write(file, source.pixels[rows], folder)
+    return contents
 
 
 def _finish(
@@ -311,20 +310,19 @@ def _finish(
     preprocess: Preprocess,
 ) -> None:
     """Complete a draft and give it its name; where another process was quicker, its store is kept."""
-    shape = [len(contents), preprocess.size_px, preprocess.size_px, 3]
     index = {
-        "version": STORE_VERSION,
-        "shape": shape,
-        "bytes": int(np.prod(shape)),
+        "version": caches.STORE_VERSION,
+        "shape": [len(contents), preprocess.size_px, preprocess.size_px, 3],
+        "bytes": len(contents) * preprocess.size_px**2 * 3,
         "preprocess": preprocess.as_dict(),
         "decoders": _decoder_versions(),
         "contents": contents,
         "failures": failures,
     }
-    with _reporting(final.parent):
+    with caches.reporting(final.parent):
         os.fsync(file.fileno())
         file.close()
-        with (draft / _INDEX).open("x", encoding="ascii") as stream:
+        with (draft / caches.INDEX_NAME).open("x", encoding="ascii") as stream:
             json.dump(index, stream)
             stream.flush()
             os.fsync(stream.fileno())
@@ -335,7 +333,7 @@ def _finish(
             except OSError:
                 if not final.exists():
                     raise
-                if _open_or_remove(final) is not None:
+                if caches.open_or_remove(final) is not None:
                     return
             else:
                 _sync_folder(final.parent)
@@ -343,16 +341,13 @@ def _finish(
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows has no descriptors of folders; its file system journals the names
+    if os.name == "nt":  # Windows has no descriptors of folders
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-# --- removing ------------------------------------------------------------------------------------------
 
 
 def _cores() -> int:

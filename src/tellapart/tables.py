@@ -13,17 +13,45 @@ import posixpath
 import re
 import unicodedata
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
 from tellapart.errors import InputError
-from tellapart.files import because, shown, split_name
+from tellapart.files import Plan, Skipped, because, counted, quoted, shown, split_name, walk
 from tellapart.pictures import PICTURE_EXTENSIONS
 
 # Usual names of columns, best first; compared without case, a space or hyphen being an underscore.
-PATH_NAMES = ("path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "image_id", "img", "img_path", "picture", "photo", "id", "name")
-LABEL_NAMES = ("label", "labels", "class", "class_name", "category", "target", "species", "breed", "diagnosis", "y")
+PATH_NAMES = (
+    "path",
+    "file",
+    "filename",
+    "file_name",
+    "filepath",
+    "file_path",
+    "image",
+    "image_path",
+    "image_id",
+    "img",
+    "img_path",
+    "picture",
+    "photo",
+    "id",
+    "name",
+)
+LABEL_NAMES = (
+    "label",
+    "labels",
+    "class",
+    "class_name",
+    "category",
+    "target",
+    "species",
+    "breed",
+    "diagnosis",
+    "y",
+)
 SPLIT_COLUMN_NAMES = ("split", "set", "subset", "partition", "fold")
 DELIMITERS = ",;\t|"
 MARKS = (
@@ -124,12 +152,10 @@ def rows(table: Table) -> Iterator[Row]:
     needed = 1 + max(table.path_index, table.label_index, table.split_index or 0)
     for line, cells in islice(_records(table.path, table.encoding, table.delimiter), 1, None):
         value = cells[table.path_index] if len(cells) > table.path_index else ""
-        if len(cells) < needed:
-            yield Row(line, value, "", None, f"line {line} has too few columns ({len(cells)} of {width})")
-            continue
-        if any(cells[width:]):
-            reason = f"line {line} has too many columns ({len(cells)} of {width})"
-            yield Row(line, value, "", None, f"{reason}: quote values that hold a delimiter")
+        if len(cells) < needed or any(cells[width:]):
+            what = "few" if len(cells) < needed else "many"
+            reason = f"too {what} columns (line {line}: {len(cells)} of {width})"
+            yield Row(line, value, "", None, reason)
             continue
         split = None
         if table.split_index is not None:
@@ -144,6 +170,69 @@ def rows(table: Table) -> Iterator[Row]:
         yield Row(line, value, label, split, reason)
 
 
+def plan_table(
+    root: str, labels: str, path_column: str | None, label_column: str | None, split_column: str | None
+) -> Plan:
+    table = open_table(labels, path_column=path_column, label_column=label_column, split_column=split_column)
+    plan = Plan("table", notes=list(table.notes))
+    found = list(walk(root, passed_over=plan.pass_over))
+    plan.skipped.extend(Skipped(each.path, each.reason or "") for each in found if each.folder)
+    found = [each for each in found if not each.folder]
+    finder = Finder(root, [each.path for each in found])
+    named = bytearray(len(found))
+
+    def locate(value: str) -> tuple[str | None, str | None]:
+        index, reason = finder.find(value)
+        if index is not None:
+            named[index] = True
+            return found[index].path, found[index].reason
+        if reason == Finder.MISSING and (way := finder.way(value)) is not None:
+            # A row may name what the walk passes over: a hidden file, or one that is no picture.
+            path = os.path.join(root, *way.split("/"))
+            if os.path.lexists(path):
+                return path, None
+        return None, reason
+
+    pictures: dict[tuple[str, str, str | None], None] = {}
+    unused: Counter[str] = Counter()  # by reason
+    examples: dict[str, str] = {}
+    absent: set[str] = set()  # classes with rows whose files are not there
+    n_rows = 0
+    for row in rows(table):
+        n_rows += 1
+        path, reason = (None, row.reason) if row.reason else locate(row.value)
+        if path is not None and reason is None:
+            pictures[path, row.label, row.split] = None
+            continue
+        name = path or row.value.strip() or f"{labels} line {row.line}"
+        # A file that is not there says nothing about its class; one that cannot be read does.
+        plan.skipped.append(Skipped(name, reason or "", row.label or None if path else None, row.split))
+        kind = "matches more than one file" if (reason or "").startswith("matches") else reason or ""
+        unused[kind.split(" (line")[0]] += 1
+        examples.setdefault(kind.split(" (line")[0], name)
+        absent.add(row.label)
+    if not n_rows:
+        raise InputError(f"{shown(labels)} has no rows below its column names. Add one for each picture.")
+    if not pictures:
+        kind, _ = unused.most_common(1)[0]
+        raise InputError(
+            f"None of the {counted(n_rows, 'row')} of {shown(labels)} can be used, "
+            f"e.g. '{shown(examples[kind])}': {kind}. Give as PHOTOS the folder that the "
+            f"paths start from (it is {shown(root)} now), or name the right columns with --path-column and "
+            "--label-column."
+        )
+    plan.pictures.extend(pictures)
+    for kind, n in sorted(unused.items()):
+        plan.notes.append(f"{counted(n, 'row')} not used: {kind}, e.g. {shown(examples[kind])}")
+    if n_repeated := n_rows - len(pictures) - unused.total():
+        plan.notes.append(f"{counted(n_repeated, 'row')} of {shown(labels)} repeating another: counted once")
+    if gone := sorted(absent - {label for _, label, _ in pictures} - {""}):
+        plan.notes.append(f"classes of the table without any picture, left out: {quoted(gone)}")
+    if n_unnamed := len(named) - sum(named):
+        plan.notes.append(f"{counted(n_unnamed, 'picture')} below {shown(root)} in no row of the table: not used")
+    return plan
+
+
 class Finder:
     """Which file below a folder a value of a table means, in O(log n) however deep the folders.
 
@@ -151,6 +240,9 @@ class Finder:
     ("cat.jpg/2021/cats/"), so that all files that a name, or the last parts of a path, can mean are
     neighbours; once by its whole name and once without the extension.
     """
+
+    MISSING = "no such file below PHOTOS"
+    OUTSIDE = "outside PHOTOS"
 
     def __init__(self, root: str, paths: Sequence[str]) -> None:
         """Take files below `root`, each path beginning with `root` as given."""
@@ -178,7 +270,7 @@ class Finder:
     def _find(self, value: str) -> tuple[int | None, str | None]:
         way = self.way(value)
         if way is None:
-            return None, "outside PHOTOS"
+            return None, self.OUTSIDE
         for listed in (self._names, self._stems):
             first, count, exact = listed.search(_turned(way))
             if count == 1 or (exact and listed is self._names):
@@ -190,7 +282,7 @@ class Finder:
             first, _, exact = self._names.search(_turned(way.removeprefix(self._own_name + "/")))
             if exact:
                 return first, None
-        return None, "no such file below PHOTOS"
+        return None, self.MISSING
 
     def way(self, value: str) -> str | None:
         """Return a value as a path from the folder down, with "/", NFC; None where it leads outside."""
@@ -213,7 +305,7 @@ class _Sorted:
         self.keys = [keys[i] for i in self.order]
 
     def search(self, key: str) -> tuple[int | None, int, bool]:
-        """Return the first of those that begin with `key` (it ends in "/"), their count, and if it is `key`."""
+        """Return the first that begins with `key` (which ends in "/"), their count, and if it is `key`."""
         low = bisect_left(self.keys, key)
         high = bisect_left(self.keys, key[:-1] + "0", lo=low)  # "0" comes next after "/"
         if low == high:
@@ -247,9 +339,7 @@ def _encoding(name: str) -> tuple[str, list[str]]:
     if not os.path.exists(name):
         raise InputError(f"No such table of labels: {shown(name)}. Check the path.")
     if not os.path.isfile(name):
-        raise InputError(
-            f"The table of labels must be a regular file; {shown(name)} is not. Give a CSV file."
-        )
+        raise InputError(f"The table of labels must be a regular file; {shown(name)} is not. Give a CSV file.")
     try:
         with open(name, "rb") as data:
             head = data.read(4096)
@@ -309,12 +399,9 @@ def _broken(name: str, error: Exception, line: int | None = None) -> InputError:
     if isinstance(error, OSError):
         return InputError(f"{shown(name)} cannot be read{at}: {because(error)}. Check the file.")
     if isinstance(error, UnicodeError):
-        return InputError(
-            f"{shown(name)} is not the text its first bytes promise{at}. Save it as CSV in UTF-8."
-        )
+        return InputError(f"{shown(name)} is not the text its first bytes promise{at}. Save it as CSV in UTF-8.")
     return InputError(
-        f"{shown(name)} breaks the rules of CSV{at}: {error}. "
-        "Close every quote, and double those within a value."
+        f"{shown(name)} breaks the rules of CSV{at}: {error}. Close every quote, and double those within a value."
     )
 
 
@@ -337,7 +424,8 @@ def _column(
         if index is None:
             raise InputError(
                 f"{shown(name)} has no column with a usual name for the {role} (as '{usual[0]}'); "
-                f"its columns are {_listed(columns)}. Name it with --{role}-column, or put a line of column names on top."
+                f"its columns are {_columns_listed(columns)}. Name it with --{role}-column, "
+                "or put a line of column names on top."
             )
     if index == taken:
         raise InputError(
@@ -358,12 +446,12 @@ def _named(name: str, columns: Sequence[str], asked: str, role: str) -> int:
     near = difflib.get_close_matches(_plain(asked), [_plain(column) for column in columns], n=1)
     hint = f" Did you mean '{shown(columns[_where(columns, near[0])[0]])}'?" if near else ""
     raise InputError(
-        f"--{role}-column: {shown(name)} has no column '{shown(asked)}'; its columns are {_listed(columns)}."
-        + (hint or " Name one of these.")
+        f"--{role}-column: {shown(name)} has no column '{shown(asked)}'; "
+        f"its columns are {_columns_listed(columns)}." + (hint or " Name one of these.")
     )
 
 
-def _listed(columns: Sequence[str]) -> str:
+def _columns_listed(columns: Sequence[str]) -> str:
     names = [f"'{shown(_short(column))}'" for column in columns[:20]]
     return ", ".join(names) + (f" and {len(columns) - 20} more" if len(columns) > 20 else "")
 
@@ -378,6 +466,6 @@ def _bad_split(table: Table, line: int, value: str) -> InputError:
     came = f"'{_short(value)}'" if value else "an empty value"
     return InputError(
         f"Every row's '{column}' in {shown(table.path)} must be train, validation or test (or another usual "
-        f"name of one, as val); line {line} has {came}. Fill it in, or rename the column to have the pictures "
-        "split afresh."
+        f"name of one, as val); line {line} has {came}. Fill it in, or rename the column "
+        "to have the pictures split afresh."
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 import signal
 import threading
 import time
@@ -15,12 +14,11 @@ from dataclasses import dataclass
 import keras
 from keras import ops
 
-from tellapart import graphs
+from tellapart import graphs, objectives
 from tellapart.batches import Batches
 from tellapart.config import Recipe
 
-WARM_UP = 0.25  # share of the steps in which one cycle's rate rises
-FIRST_RATE, LAST_RATE = 0.1, 0.001  # of one cycle, as shares of its highest rate
+STEPS_PER_EXECUTION = 8  # steps that Keras runs between two calls of the callbacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,62 +54,6 @@ class Outcome:
         return text.getvalue()
 
 
-@keras.saving.register_keras_serializable("tellapart")
-class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
-    """A rate that rises along a half cosine, then falls along another to almost nothing (Smith 2018)."""
-
-    def __init__(self, highest: float, n_steps: int) -> None:
-        super().__init__()
-        self.highest, self.n_steps = highest, n_steps
-
-    def __call__(self, step):
-        done = ops.cast(step, "float32") / max(self.n_steps, 1)
-        rising = FIRST_RATE + (1 - FIRST_RATE) * (1 - ops.cos(math.pi * done / WARM_UP)) / 2
-        falling = LAST_RATE + (1 - LAST_RATE) * (1 + ops.cos(math.pi * (done - WARM_UP) / (1 - WARM_UP))) / 2
-        return self.highest * ops.where(done < WARM_UP, rising, falling)
-
-    def get_config(self) -> dict[str, float]:
-        return {"highest": self.highest, "n_steps": self.n_steps}
-
-
-def label_mode(model: keras.Model) -> str:
-    """How `model` wants its labels: "binary" for one unit, "one_hot" otherwise."""
-    return "binary" if graphs.last_dense(model).units == 1 else "one_hot"
-
-
-def compile_model(model: keras.Model, recipe: Recipe, steps_per_epoch: int) -> None:
-    """Give `model` the optimizer, the loss that fits its last layer, and the accuracy."""
-    from_logits = graphs.ends_in_logits(model)
-    if label_mode(model) == "binary":
-        loss = keras.losses.BinaryCrossentropy(from_logits=from_logits, label_smoothing=recipe.label_smoothing)
-        accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0 if from_logits else 0.5)
-    else:
-        loss = keras.losses.CategoricalCrossentropy(from_logits=from_logits, label_smoothing=recipe.label_smoothing)
-        accuracy = keras.metrics.CategoricalAccuracy(name="accuracy")
-    steps = min(STEPS_PER_EXECUTION, steps_per_epoch)
-    model.compile(_optimizer(recipe, steps_per_epoch), loss, [accuracy], steps_per_execution=steps)
-
-
-def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimizer:
-    rate = recipe.learning_rate
-    if recipe.schedule == "one_cycle":
-        rate = OneCycle(rate, recipe.epochs * steps_per_epoch)
-    decay = recipe.weight_decay or None
-    made = {
-        "adadelta": lambda: keras.optimizers.Adadelta(rate, weight_decay=decay),
-        "adam": lambda: keras.optimizers.Adam(rate, weight_decay=decay),
-        "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay),
-        "rmsprop": lambda: keras.optimizers.RMSprop(rate, weight_decay=decay),
-        "sgd": lambda: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay),
-    }[recipe.optimizer]()
-    if decay:
-        made.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])
-    return made
-
-
-STEPS_PER_EXECUTION = 8
-
-
 def train(
     model: keras.Model,
     recipe: Recipe,
@@ -119,10 +61,11 @@ def train(
     validation: Batches | None,
     *,
     precision: str,
+    optimizer: keras.optimizers.Optimizer | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Callable[[int, int, str], None] = lambda done, total, detail: None,
 ) -> Outcome:
-    """Fit a compiled `model`; keep the weights of the epoch with the best validation accuracy.
+    """Compile and fit `model`; keep the weights of the epoch with the best validation accuracy.
 
     Ctrl-C ends the training after the batch that is under way: what was learned so far is kept, `interrupted` says so.
     A second Ctrl-C raises KeyboardInterrupt as ever.
@@ -135,11 +78,18 @@ def train(
         patience=recipe.patience or recipe.epochs,
         restore_best_weights=True,
     )
+    objectives.compile_model(
+        model,
+        recipe,
+        steps_per_epoch=len(training),
+        steps_per_execution=STEPS_PER_EXECUTION,
+        optimizer=optimizer,
+    )
     record = _Record(training, recipe, progress)
     watched = [record, *callbacks] if validation is None else [best, record, *callbacks]
     start = time.perf_counter()
     with _stop_on_interrupt(model) as stop:
-        model.fit(training, validation_data=validation, epochs=recipe.epochs, callbacks=watched, verbose=0)
+        model.fit(training, validation_data=validation, epochs=recipe.epochs, callbacks=watched, verbose=0)  # pyright: ignore[reportArgumentType]
     seconds = time.perf_counter() - start
     return Outcome(
         model=graphs.in_float32(model),
@@ -173,7 +123,7 @@ class _Record(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None) -> None:
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
-        row["learning_rate"] = float(ops.convert_to_numpy(self.model.optimizer.learning_rate))
+        row["learning_rate"] = float(ops.convert_to_numpy(self._model.optimizer.learning_rate))
         row["seconds"] = round(time.perf_counter() - self._start, 3)
         self.rows.append(row)
         validation = f", {row['val_accuracy']:.1%} on validation" if "val_accuracy" in row else ""

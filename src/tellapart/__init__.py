@@ -1,0 +1,58 @@
+"""Folders of labelled pictures in; an image classifier that you can trust, explain and ship out.
+
+>>> import tellapart
+>>> model = tellapart.train("photos/")  # doctest: +SKIP
+>>> model.predict("cat.jpg")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tellapart.api import Datasets, datasets, plan, train
+    from tellapart.classifier import Classifier, load
+    from tellapart.errors import TellapartError
+    from tellapart.evaluation import Evaluation
+    from tellapart.predict import Prediction
+    from tellapart.sheets import sheet
+
+__version__ = "0.1.0"
+__all__ = [
+    "Classifier",
+    "Datasets",
+    "Evaluation",
+    "Prediction",
+    "TellapartError",
+    "__version__",
+    "datasets",
+    "load",
+    "plan",
+    "sheet",
+    "train",
+]
+
+_HOMES = {
+    "Classifier": "classifier",
+    "Datasets": "api",
+    "Evaluation": "evaluation",
+    "Prediction": "predict",
+    "TellapartError": "errors",
+    "datasets": "api",
+    "load": "classifier",
+    "plan": "api",
+    "sheet": "sheets",
+    "train": "api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name at its first use, so that `import tellapart` costs next to nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tellapart' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"tellapart.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,234 @@
+"""`train`, `load`, `plan`, and the batches for a network of one's own: the only orchestration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Unpack
+
+from tellapart import catalog as catalogs
+from tellapart import outputs, pipeline, plans
+from tellapart.cache import cache_folder
+from tellapart.classifier import Classifier, PathLike, Reading, load, require, require_keras
+from tellapart.config import TUTORIAL
+from tellapart.plans import Settings
+from tellapart.progress import Progress, TerminalProgress
+
+if TYPE_CHECKING:
+    import keras
+
+    from tellapart.batches import Batches
+
+__all__ = ["Datasets", "datasets", "load", "plan", "train"]
+
+
+@dataclass(frozen=True, slots=True)
+class Datasets:
+    """The three sides of a folder of pictures, for Keras' `fit`, `evaluate` and `predict`."""
+
+    train: Batches
+    validation: Batches | None  # None where there are too few pictures for one
+    test: Batches
+    class_names: tuple[str, ...]  # in the order of the labels
+    skipped: tuple[tuple[str, str], ...]  # (path, reason) of every picture that is not used
+
+
+class Options(Reading, Settings, total=False):
+    """How the pictures are read, and what replaces the recipe's own settings."""
+
+
+def train(
+    photos: PathLike,
+    *,
+    output: PathLike | None = None,
+    recipe: str = "auto",
+    model: keras.Model | None = None,
+    seed: int = 0,
+    cache: PathLike | None = None,
+    force: bool = False,
+    tensorboard: PathLike | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    progress: Progress | bool = True,
+    **options: Unpack[Options],
+) -> Classifier:
+    """Learn to tell the classes of a folder of pictures apart.
+
+    Args:
+        photos: one folder a class, or split folders with these in them, or with `labels` any folder.
+        output: where to save the bundle; left out, nothing is written (see `Classifier.save`).
+        recipe: "auto", "scratch" or "tutorial".
+        model: a network of your own instead: a built Sequential or functional `keras.Model` that takes pixels,
+            0–255, (None, S, S, 3), and ends in Dense(C), Dense(C, softmax) or, for two classes, Dense(1, sigmoid).
+            It is trained in place. Where it is compiled, its optimizer is used unless `optimizer` says otherwise.
+        seed: decides splits, first weights, order and augmentation.
+        cache: the folder for decoded pictures.
+        force: replace `output` where it exists.
+        tensorboard: a folder for TensorBoard's log.
+        callbacks: Keras callbacks to call as well.
+        progress: True for bars and notes on standard error, False for silence, or an object that is told of them.
+        options: `labels`, `path_column`, `label_column`, `split_column`, `keep_conflicts` (see `Reading`), and
+            `size`, `epochs`, `batch_size`, `optimizer`, `learning_rate`, `dropout`, `conv`, `dense`, `augment`,
+            `flip`, `patience`, `precision` in place of the recipe's own (see `Settings`).
+
+    Returns:
+        The classifier, with its `evaluation` on the test split and its `report`.
+
+    Raises:
+        InputError: the pictures or the network cannot be used.
+        SettingsError: a setting is unknown or out of its range.
+        OutputError: `output` or the cache cannot be written.
+        MissingPackageError: Keras is not installed.
+    """
+    reading, settings = _parted(options)
+    times: dict[str, float] = {}
+    with _told(progress) as said, _timed(times, "total"):
+        if output is not None:
+            outputs.check(output, force=force)
+        with _timed(times, "read"):
+            catalog = _scan(photos, reading, said)
+        with _timed(times, "start"):
+            require_keras()
+        choice = plans.choose(catalog, recipe, settings, _own_size(model, len(catalog.classes)))
+        for note in (*catalog.notes, choice.reason):
+            said.note(note)
+        with _timed(times, "decode"):
+            prepared = pipeline.prepare(catalog, choice.recipe, seed=seed, cache=cache_folder(cache), progress=said)
+        with _timed(times, "train"):
+            outcome = pipeline.learn(
+                prepared,
+                choice.recipe,
+                own=model,
+                keep_optimizer=settings.get("optimizer") is None,
+                seed=seed,
+                cache=cache_folder(cache),
+                callbacks=[*callbacks, *_tensorboard(tensorboard)],
+                progress=said,
+            )
+        with _timed(times, "evaluate"):
+            bundle, evaluations = pipeline.pack(outcome, prepared, choice.recipe, seed=seed, progress=said)
+        classifier = Classifier(bundle, evaluations["test"])
+        if output is not None:
+            with _timed(times, "save"):
+                classifier.save(output, force=force)
+    classifier.report = {
+        "plan": {**choice.recipe.as_dict(), "reason": choice.reason, "pictures": prepared.counts()},
+        "times": times,
+        "notes": list(catalog.notes),
+        "training": outcome.as_dict(),
+        "train_accuracy": evaluations["train"].accuracy,
+        "validation_accuracy": evaluations["validation"].accuracy if "validation" in evaluations else None,
+        "bundle": None if output is None else str(output),
+    }
+    return classifier
+
+
+def plan(
+    photos: PathLike,
+    *,
+    recipe: str = "auto",
+    cache: PathLike | None = None,
+    progress: Progress | bool = True,
+    **options: Unpack[Options],
+) -> dict[str, Any]:
+    """Say what `train` would do with these arguments, how long it would take, and how much disk.
+
+    Every file is read, no bundle and no decoded picture is written. The time comes from decoding some of the
+    pictures and training on a few batches of noise.
+
+    Returns:
+        `recipe`, `reason` and `precision`; `classes`, `pictures` of each split, `skipped`, `notes`; `seconds` (decode,
+        train, total); `disk_bytes` (cache, bundle).
+    """
+    reading, settings = _parted(options)
+    with _told(progress) as said:
+        catalog = _scan(photos, reading, said)
+        require_keras()
+        choice = plans.choose(catalog, recipe, settings)
+        return pipeline.forecast(catalog, choice.recipe, choice.reason, cache=cache_folder(cache))
+
+
+def datasets(
+    photos: PathLike,
+    *,
+    size: int = 64,
+    batch_size: int = 32,
+    augment: str = "tutorial",
+    flip: bool = True,
+    label_mode: str = "int",
+    seed: int = 0,
+    cache: PathLike | None = None,
+    progress: Progress | bool = True,
+    **reading: Unpack[Reading],
+) -> Datasets:
+    """The pictures of a folder as batches for your own Keras `fit`: what `flow_from_directory` was for.
+
+    Pixels come as uint8, 0–255: put `keras.layers.Rescaling(1 / 255)` into the network, where nobody can forget it.
+
+    Args:
+        photos: as in `train`.
+        size: side of the pictures, px, 8 to 512.
+        batch_size: pictures a batch; the last one of an epoch may be smaller.
+        augment: how training pictures are varied: "none", "tutorial" or "crop".
+        flip: whether training pictures are mirrored at random.
+        label_mode: "int" (B,), "binary" (B, 1) or "one_hot" (B, C).
+        seed: decides splits, order and augmentation.
+        cache, progress, reading: as in `train`.
+    """
+    with _told(progress) as said:
+        require_keras()
+        catalog = _scan(photos, reading, said)
+        recipe = TUTORIAL.override(size_px=size, store_px=size, batch_size=batch_size, augment=augment, flip=flip)
+        prepared = pipeline.prepare(catalog, recipe, seed=seed, cache=cache_folder(cache), progress=said)
+    sides = {
+        side: pipeline.batches(prepared, side, recipe, seed=seed, label_mode=label_mode) if n else None
+        for side, n in prepared.counts().items()
+    }
+    return Datasets(**sides, class_names=prepared.catalog.classes, skipped=prepared.skipped)
+
+
+def _parted(options: Options) -> tuple[Reading, Settings]:
+    """The options for reading the pictures, and the others: a recipe's settings."""
+    reading: Any = {name: value for name, value in options.items() if name in Reading.__annotations__}
+    settings: Any = {name: value for name, value in options.items() if name not in Reading.__annotations__}
+    return reading, settings
+
+
+def _scan(photos: PathLike, reading: Reading, said: Progress) -> catalogs.Catalog:
+    catalog = catalogs.scan(photos, **reading, progress=lambda done, total: said.update("Reading", done, total))
+    catalogs.check_classes(catalog)
+    return catalog
+
+
+def _own_size(model: keras.Model | None, n_classes: int) -> int | None:
+    """The input side of the user's own network, checked; None where there is none."""
+    if model is None:
+        return None
+    from tellapart import graphs
+
+    graphs.check(model, n_classes)
+    return int(model.inputs[0].shape[1])
+
+
+def _tensorboard(folder: PathLike | None) -> list[keras.callbacks.Callback]:
+    if folder is None:
+        return []
+    require("tensorboard", "TensorBoard", "tensorboard")
+    import keras
+
+    return [keras.callbacks.TensorBoard(str(folder), write_graph=False)]
+
+
+def _told(progress: Progress | bool) -> Progress:
+    if isinstance(progress, Progress):
+        return progress
+    return TerminalProgress() if progress else Progress()
+
+
+@contextmanager
+def _timed(times: dict[str, float], name: str) -> Iterator[None]:
+    """Put the seconds that a stage takes into `times`."""
+    start = time.perf_counter()
+    yield
+    times[name] = round(time.perf_counter() - start, 3)

@@ -1,0 +1,245 @@
+"""A trained classifier: answers, evaluates, saves."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
+
+import numpy as np
+
+from tellapart import bundle as bundles
+from tellapart import catalog as catalogs
+from tellapart import preprocess
+from tellapart.errors import InputError, MissingPackageError, SettingsError
+from tellapart.evaluation import Evaluation
+from tellapart.files import shown
+from tellapart.predict import Prediction, Predictor, Question, questions
+from tellapart.progress import Progress
+
+if TYPE_CHECKING:
+    import keras
+
+PathLike = str | os.PathLike[str]
+
+
+class Reading(TypedDict, total=False):
+    """How a folder of labelled pictures is read."""
+
+    labels: PathLike | None  # a CSV of path and label; folders then mean nothing
+    path_column: str | None  # its columns, where their names are unusual
+    label_column: str | None
+    split_column: str | None
+    keep_conflicts: bool  # use a picture that stands in two classes in both, instead of in neither
+
+
+class Classifier:
+    """What `tellapart.train` and `tellapart.load` give.
+
+    It answers by the bundle's own graph: no Keras is loaded unless `keras_model` is asked for.
+    """
+
+    def __init__(self, bundle: bundles.Bundle, evaluation: Evaluation | None = None) -> None:
+        self.bundle = bundle
+        self.evaluation = evaluation  # on the test split, right after training; None for a loaded bundle
+        self.report: dict[str, Any] = {}  # plan, times and notes, right after training; empty for a loaded bundle
+        self.predictor = Predictor(bundle)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names, sorted."""
+        return self.bundle.classes
+
+    @property
+    def size_px(self) -> int:
+        """Side of the square that the network sees."""
+        return self.predictor.preprocess.size_px
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What was measured when it was trained: `test`, `validation` and `train`, each with its `accuracy`."""
+        return dict(self.bundle.manifest["metrics"])
+
+    @functools.cached_property
+    def keras_model(self) -> keras.Model:
+        """The network as a plain `keras.Model` of standard layers: uint8-range pixels (B, S, S, 3) in.
+
+        Raises:
+            MissingPackageError: Keras is not installed.
+        """
+        keras = require_keras()
+        with tempfile.TemporaryDirectory(prefix="tellapart-") as folder:
+            path = Path(folder, "model.keras")
+            path.write_bytes(self.bundle.members["model.keras"])
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+    @overload
+    def predict(self, pictures: str | np.ndarray) -> Prediction: ...
+    @overload
+    def predict(self, pictures: Sequence[PathLike]) -> list[Prediction]: ...
+    def predict(self, pictures: PathLike | np.ndarray | Sequence[PathLike]) -> Prediction | list[Prediction]:
+        """Answer one picture (a path, or pixels, uint8 (H, W, 3) RGB), or several (a folder, or a list of paths).
+
+        A picture that cannot be read gives a Prediction with an `error`, not an exception.
+        """
+        if isinstance(pictures, np.ndarray):
+            return self._predict_pixels(pictures)
+        if isinstance(pictures, str | os.PathLike):
+            asked = list(questions([pictures]))
+            answers = list(self.predictor.answers(asked))
+            return answers if Path(pictures).is_dir() else answers[0]
+        return list(self.predictor.answers(questions(pictures)))
+
+    def _predict_pixels(self, pixels: np.ndarray) -> Prediction:
+        if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+            raise SettingsError(
+                f"Pixels must be uint8 (H, W, 3), RGB; got {pixels.dtype} {pixels.shape}. "
+                f"Convert them, or give the picture's path."
+            )
+        square = preprocess.fit(pixels, self.predictor.preprocess)
+        return self.predictor.ranked("", self.predictor.probabilities(square[None])[0])
+
+    def evaluate(
+        self,
+        photos: PathLike,
+        *,
+        split: str | None = None,
+        progress: Progress | None = None,
+        **reading: Unpack[Reading],
+    ) -> Evaluation:
+        """Answer every labelled picture of a folder, in any input layout, and compare.
+
+        Args:
+            photos: in any input layout. Where it has splits the test split is taken, or the one that `split` names;
+                "all" takes every picture.
+            split: "train", "validation", "test" or "all".
+            progress: is told how far it has come.
+            reading: see `Reading`.
+
+        Raises:
+            InputError: no picture can be used, a class is not one of the model's, or there is no such split.
+        """
+        said = progress or Progress()
+        catalog = catalogs.scan(
+            photos,
+            **reading,
+            progress=lambda done, total: said.update("Reading", done, total),
+        )
+        entries, taken = _of_split(catalog, split)
+        strange = sorted({entry.label for entry in entries} - set(self.classes))
+        if strange:
+            raise InputError(
+                f"Every class of {shown(os.fspath(photos))} must be one of the model's "
+                f"({_listed(self.classes)}); it also has {_listed(strange)}. Rename or take away these."
+            )
+        place = {name: i for i, name in enumerate(self.classes)}
+        seen = set(self.bundle.splits().get("train", ()))
+        rows, labels_seen, paths, trained_on, skipped = [], [], [], [], []
+        answers = self.predictor.answers(Question(entry.path) for entry in entries)
+        for i, (entry, answer) in enumerate(zip(entries, answers, strict=True)):
+            if answer.error is not None:
+                skipped.append((entry.path, answer.error))
+            else:
+                rows.append(list(answer.probabilities.values()))
+                labels_seen.append(place[entry.label])
+                paths.append(entry.path)
+                trained_on.append(entry.content in seen)
+            said.update("Answering", i + 1, len(entries))
+        skipped = sorted([*skipped, *((s.path, s.reason) for s in catalog.skipped)])
+        if not rows:
+            example = f", e.g. {shown(skipped[0][0])}: {skipped[0][1]}" if skipped else ""
+            raise InputError(
+                f"None of the {len(skipped):,} pictures of {shown(os.fspath(photos))} could be read{example}. "
+                f"Give pictures that open."
+            )
+        return Evaluation(
+            classes=self.classes,
+            probabilities=np.array(rows),
+            labels=np.array(labels_seen),
+            paths=tuple(paths),
+            skipped=tuple(skipped),
+            split=taken,
+            trained_on=np.array(trained_on),
+            notes=catalog.notes,
+        )
+
+    def save(self, path: PathLike, *, force: bool = False) -> None:
+        """Write the bundle. Raises OutputError where `path` exists and `force` is not set, or cannot be written."""
+        bundles.write(self.bundle, path, force=force)
+
+    def __repr__(self) -> str:
+        accuracy = self.metrics.get("test", {}).get("accuracy")
+        known = "not tested" if accuracy is None else f"test accuracy {accuracy:.1%}"
+        return f"Classifier({len(self.classes)} classes: {_listed(self.classes)}; {self.size_px} px; {known})"
+
+
+def load(path: PathLike) -> Classifier:
+    """Open a bundle. Raises BundleError where it is none, is damaged, or is of another version."""
+    return Classifier(bundles.read(path))
+
+
+def require(module: str, name: str, extra: str) -> Any:
+    """An optional package by its module; MissingPackageError names the extra that brings it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"{name} must be installed for this ({error}). Run: pip install 'tellapart[{extra}]'"
+        ) from error
+
+
+def require_keras() -> Any:
+    """Keras, without the page of hints with which TensorFlow greets."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    if "keras" in sys.modules:
+        return sys.modules["keras"]
+    with _native_errors_held():
+        return require("keras", "Keras with a backend", "train")
+
+
+@contextmanager
+def _native_errors_held() -> Iterator[None]:
+    """Hold back what libraries write to the process's standard error past Python; show it if they fail."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as held:
+        os.dup2(held.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(kept, held.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+def _of_split(catalog: catalogs.Catalog, split: str | None) -> tuple[list[catalogs.Entry], str | None]:
+    there = [name for name in catalogs.SPLITS if any(entry.split == name for entry in catalog.entries)]
+    if not there:
+        if split not in (None, "all"):
+            raise InputError(
+                f"{shown(catalog.root)} must have split folders for --split {split}; it has none. Leave --split out."
+            )
+        return list(catalog.entries), None
+    wanted = split or "test"
+    if wanted == "all":
+        return list(catalog.entries), "all"
+    if wanted not in there:
+        raise InputError(
+            f"{shown(catalog.root)} must have a {wanted} split; it has {', '.join(there)}. "
+            f"Name one of these with --split, or --split all."
+        )
+    return [entry for entry in catalog.entries if entry.split == wanted], wanted
+
+
+def _listed(names: Sequence[str], most: int = 5) -> str:
+    first = ", ".join(shown(name) for name in names[:most])
+    return first if len(names) <= most else f"{first} and {len(names) - most:,} more"

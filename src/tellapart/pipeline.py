@@ -1,0 +1,315 @@
+"""The stages of a training, each from plain values to plain values; `api` calls them in order."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime
+import importlib.metadata
+import os
+import platform
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from tellapart import bundle as bundles
+from tellapart import catalog as catalogs
+from tellapart import metrics, preprocess, splits, store
+from tellapart.augment import CROP, TUTORIAL, Augmentation
+from tellapart.config import Recipe
+from tellapart.engine import Engine
+from tellapart.errors import InputError, PictureError
+from tellapart.evaluation import Evaluation
+from tellapart.preprocess import Preprocess
+from tellapart.progress import Progress
+
+if TYPE_CHECKING:
+    import keras
+
+    from tellapart.batches import Batches
+    from tellapart.training import Outcome
+
+FORECAST_PICTURES = 64  # decoded to tell how long all of them will take
+START_S = 12.0  # Keras' start, building the graph, exporting it
+BATCH = 64  # pictures that the engine sees at once
+MAX_EMBEDDING = 4096  # floats a picture; a network whose last layer sees more keeps none in its bundle
+VERSIONED = ("tellapart", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "onnx", "tf2onnx",
+             "onnxruntime", "Pillow", "simplejpeg", "opencv-python-headless")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Pictures that can be used, decoded, and on which side each stands."""
+
+    catalog: catalogs.Catalog  # of the pictures that opened
+    labels: np.ndarray  # int64 (N,), the place of each entry's class in the catalog's classes
+    sides: Mapping[str, np.ndarray]  # "train", "validation", "test": indices of entries, int64
+    skipped: tuple[tuple[str, str], ...]  # (path, reason) of every picture that is not used
+    varied: store.Store  # decoded at the size from which training pictures are varied
+    seen: store.Store  # decoded as the network sees a picture
+
+    def rows(self, decoded: store.Store, side: str) -> np.ndarray:
+        """Where the pictures of a side stand in a store, int64."""
+        return np.array([decoded.rows[self.catalog.entries[i].content] for i in self.sides[side]], dtype=np.int64)
+
+    def paths(self, side: str) -> tuple[str, ...]:
+        """The files of a side, in the order of `rows`."""
+        return tuple(self.catalog.entries[i].path for i in self.sides[side])
+
+    def contents(self, side: str) -> list[str]:
+        """The content hashes of a side, in the order of `rows`."""
+        return [self.catalog.entries[i].content for i in self.sides[side]]
+
+    def counts(self) -> dict[str, int]:
+        """How many pictures stand on each side."""
+        return {name: len(indices) for name, indices in self.sides.items()}
+
+
+def prepare(catalog: catalogs.Catalog, recipe: Recipe, *, seed: int, cache: Path, progress: Progress) -> Prepared:
+    """Decode every picture, leave out those that do not open, and give the others their sides.
+
+    Raises:
+        InputError: what opens is not enough to train on.
+    """
+    files = [(entry.path, entry.content) for entry in catalog.entries]
+
+    def decode(size_px: int) -> store.Store:
+        return store.build(
+            files,
+            Preprocess(size_px),
+            cache,
+            progress=lambda done, total: progress.update("Decoding", done, total),
+        )
+
+    seen = decode(recipe.size_px)
+    varied = seen if recipe.store_px == recipe.size_px else decode(recipe.store_px)
+    usable = catalogs.check_usable(catalog, {**varied.failures, **seen.failures})
+    assigned = splits.assign(usable.entries, seed=seed)
+    sides = {side: np.array(getattr(assigned, side), dtype=np.int64) for side in catalogs.SPLITS}
+    dropped = [(usable.entries[i].path, reason) for i, reason in assigned.dropped]
+    skipped = sorted([*((each.path, each.reason) for each in usable.skipped), *dropped])
+    place = {name: i for i, name in enumerate(usable.classes)}
+    labels = np.array([place[entry.label] for entry in usable.entries], dtype=np.int64)
+    for side in ("train", "test"):
+        missing = [name for name, i in place.items() if i not in set(labels[sides[side]])]
+        if missing:
+            raise InputError(
+                f"Every class must have a picture to train on and another to test on; class "
+                f"'{catalogs.shown(missing[0])}' has none in {side}. Add pictures that are not copies of each other."
+            )
+    return Prepared(usable, labels, sides, tuple(skipped), varied, seen)
+
+
+def batches(prepared: Prepared, side: str, recipe: Recipe, *, seed: int, label_mode: str) -> Batches:
+    """The batches of a side that has pictures: training pictures shuffled and varied, others as they are."""
+    from tellapart.batches import Batches
+
+    varied = side == "train"
+    decoded = prepared.varied if varied else prepared.seen
+    return Batches(
+        decoded.pixels,
+        prepared.rows(decoded, side),
+        prepared.labels[prepared.sides[side]],
+        class_names=prepared.catalog.classes,
+        paths=prepared.paths(side),
+        batch_size=recipe.batch_size,
+        seed=seed,
+        size_px=recipe.size_px,
+        augmentation=_augmentation(recipe) if varied else None,
+        shuffle=varied,
+        label_mode=label_mode,
+    )
+
+
+def learn(
+    prepared: Prepared,
+    recipe: Recipe,
+    *,
+    own: keras.Model | None,
+    keep_optimizer: bool,
+    seed: int,
+    cache: Path,
+    callbacks: Sequence[keras.callbacks.Callback],
+    progress: Progress,
+) -> Outcome:
+    """Make the recipe's network, or take the user's `own` (with its optimizer, if `keep_optimizer`), and train it."""
+    import keras
+
+    from tellapart import models, objectives, speeds, training
+
+    n_classes = len(prepared.catalog.classes)
+    optimizer = None
+    if own is None:
+        precision = speeds.choose_precision(recipe, n_classes, len(prepared.sides["train"]), cache)
+        keras.utils.set_random_seed(seed)
+        model = models.build(recipe, n_classes, dtype=precision)
+    else:
+        keras.utils.set_random_seed(seed)
+        model, precision = own, own.dtype_policy.name
+        if own.compiled and keep_optimizer:
+            optimizer = own.optimizer
+    mode = objectives.label_mode(model)
+    return training.train(
+        model,
+        recipe,
+        batches(prepared, "train", recipe, seed=seed, label_mode=mode),
+        batches(prepared, "validation", recipe, seed=seed, label_mode=mode)
+        if len(prepared.sides["validation"])
+        else None,
+        precision=precision,
+        optimizer=optimizer,
+        callbacks=callbacks,
+        progress=lambda done, total, detail: progress.update("Training", done, total, detail),
+    )
+
+
+def _augmentation(recipe: Recipe) -> Augmentation | None:
+    chosen = {"tutorial": TUTORIAL, "crop": CROP, "none": Augmentation()}[recipe.augment]
+    chosen = dataclasses.replace(chosen, flip=recipe.flip)
+    return None if chosen == Augmentation() else chosen
+
+
+def pack(
+    outcome: Outcome, prepared: Prepared, recipe: Recipe, *, seed: int, progress: Progress
+) -> tuple[bundles.Bundle, dict[str, Evaluation]]:
+    """Turn a trained network into a bundle, and ask its graph about every side.
+
+    The numbers in the bundle are the graph's own answers to pictures as the network sees them when it is used.
+    """
+    from tellapart import graphs
+
+    progress.update("Exporting", 0, 1)
+    graph = graphs.to_onnx(outcome.model)
+    keras_file = _keras_file(outcome.model)
+    progress.update("Exporting", 1, 1)
+    engine = Engine(graph)
+    evaluations, embeddings = {}, np.zeros((0, 0), np.float16)
+    for side in (name for name in catalogs.SPLITS if len(prepared.sides[name])):
+        probabilities, embedded = _ask(engine, prepared, side, progress)
+        evaluations[side] = Evaluation(
+            classes=prepared.catalog.classes,
+            probabilities=probabilities,
+            labels=prepared.labels[prepared.sides[side]],
+            paths=prepared.paths(side),
+            skipped=prepared.skipped if side == "test" else (),
+            split=side,
+            notes=prepared.catalog.notes,
+        )
+        embeddings = embedded if side == "train" else embeddings
+    manifest = {
+        "classes": list(prepared.catalog.classes),
+        "preprocess": Preprocess(recipe.size_px).as_dict(),
+        "temperature": 1.0,  # the network's own probabilities, as they are
+        "abstention": {},  # it always answers
+        "metrics": {side: _numbers(evaluation) for side, evaluation in evaluations.items()},
+        "training": {**outcome.as_dict(), "pictures": prepared.counts(), "skipped": len(prepared.skipped)},
+        "provenance": {
+            "created": _now(),
+            "catalog_fingerprint": prepared.catalog.fingerprint,
+            "seed": seed,
+            "recipe": recipe.as_dict(),
+            "versions": _versions(),
+            "machine": f"{platform.system()} {platform.machine()}",
+        },
+    }
+    bundle = bundles.make(
+        manifest,
+        graph=graph,
+        keras_file=keras_file,
+        splits={side: prepared.contents(side) for side in catalogs.SPLITS},
+        history_csv=outcome.history_csv(),
+        embeddings=embeddings,
+    )
+    return bundle, evaluations
+
+
+def _ask(engine: Engine, prepared: Prepared, side: str, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
+    """What the graph answers to a side: probabilities, float64 (N, C), and embeddings, float16 (N, D)."""
+    rows = prepared.rows(prepared.seen, side)
+    probabilities, embeddings = [], []
+    for start in range(0, len(rows), BATCH):
+        outputs = engine.run(prepared.seen.pixels[rows[start : start + BATCH]])
+        probabilities.append(metrics.softmax(outputs.logits))
+        if outputs.embedding.shape[1] <= MAX_EMBEDDING:
+            embeddings.append(outputs.embedding.astype(np.float16))
+        progress.update("Evaluating", min(start + BATCH, len(rows)), len(rows), f"{side} pictures")
+    return np.concatenate(probabilities), np.concatenate(embeddings or [np.zeros((0, 0), np.float16)])
+
+
+def _numbers(evaluation: Evaluation) -> dict[str, Any]:
+    """What a bundle keeps of an evaluation: no paths, which may be private."""
+    values = evaluation.as_dict()
+    for name in ("classes", "skipped", "split", "n_trained_on", "accuracy_unseen"):
+        del values[name]
+    return values
+
+
+def _keras_file(model: keras.Model) -> bytes:
+    """The network as a `.keras` file; it was never compiled, so there is no optimizer state in it."""
+    with tempfile.TemporaryDirectory(prefix="tellapart-") as folder:
+        path = Path(folder, "model.keras")
+        model.save(path)
+        return path.read_bytes()
+
+
+def _now() -> str:
+    """The time in UTC, or $SOURCE_DATE_EPOCH (reproducible-builds.org), as ISO 8601."""
+    given = os.environ.get("SOURCE_DATE_EPOCH")
+    moment = (
+        datetime.datetime.fromtimestamp(float(given), datetime.UTC) if given else datetime.datetime.now(datetime.UTC)
+    )
+    return moment.isoformat(timespec="seconds")
+
+
+def _versions() -> dict[str, str]:
+    """What the result depends on, by distribution name."""
+    found = {"python": platform.python_version()}
+    for name in VERSIONED:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue  # this one is not in use
+    return found
+
+
+def forecast(catalog: catalogs.Catalog, recipe: Recipe, reason: str, *, cache: Path) -> dict[str, Any]:
+    """What a training will be: its recipe and counts, and how long and how large, measured on a small share of it."""
+    from tellapart import models, speeds
+
+    n = len(catalog.entries)
+    sides = splits.assign(catalog.entries, seed=0)
+    start = time.perf_counter()
+    sample = catalog.entries[:: max(n // FORECAST_PICTURES, 1)]
+    for entry in sample:
+        with contextlib.suppress(PictureError):  # counted and named when it is decoded for the training
+            preprocess.load(entry.path, Preprocess(recipe.store_px))
+    sizes_px = {recipe.store_px, recipe.size_px}
+    cores = os.cpu_count() or 1
+    decode_s = (time.perf_counter() - start) / len(sample) * n * len(sizes_px) / cores
+    precision = speeds.choose_precision(recipe, len(catalog.classes), len(sides.train), cache)
+    speed = speeds.pictures_per_second(recipe, len(catalog.classes), precision)
+    train_s = len(sides.train) * recipe.epochs / speed
+    weights = models.build(recipe, len(catalog.classes)).count_params()
+    return {
+        "recipe": recipe.as_dict(),
+        "reason": reason,
+        "precision": precision,
+        "classes": list(catalog.classes),
+        "pictures": {side: len(getattr(sides, side)) for side in catalogs.SPLITS},
+        "skipped": [{"path": each.path, "reason": each.reason} for each in catalog.skipped],
+        "notes": list(catalog.notes),
+        "seconds": {
+            "decode": round(decode_s, 1),
+            "train": round(train_s, 1),
+            "total": round(decode_s + train_s + START_S, 1),
+        },
+        "disk_bytes": {
+            "cache": n * 3 * sum(side**2 for side in sizes_px),
+            "bundle": 8 * weights + 1024 * len(sides.train),
+        },
+    }

@@ -1,0 +1,102 @@
+"""What will be done with these pictures, decided before it is done."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypedDict
+
+from tellapart import pictures
+from tellapart.catalog import Catalog
+from tellapart.config import OWN, RECIPE_NAMES, RECIPES, SCRATCH, Recipe, check_size
+from tellapart.errors import PictureError, SettingsError
+
+LOOKED_AT = 48  # pictures that `auto` opens, spread evenly over all
+TINY_PX = 40  # pictures up to this side are digits, icons, patches: a smaller network input loses nothing
+SEEN_IN_ALL = 120_000  # pictures that a scratch training sees, over all its epochs, unless told otherwise
+FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
+
+
+class Settings(TypedDict, total=False):
+    """What a user may set in place of a recipe's own; see `config.Recipe` for meaning and range."""
+
+    size: int | None  # `size_px`: side of the square that the network sees, a multiple of 32 from 32 to 512
+    epochs: int | None
+    batch_size: int | None
+    optimizer: str | None
+    learning_rate: float | None
+    dropout: float | None
+    conv: Sequence[int] | None  # `channels`: filters of each convolution, tutorial only
+    dense: Sequence[int] | None  # units of each hidden dense layer, tutorial only
+    augment: str | None
+    flip: bool | None
+    patience: int | None
+    precision: str | None
+
+
+FIELDS = {"size": "size_px", "conv": "channels"}  # where a setting's short name is not its field's
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A resolved recipe and why it is this one."""
+
+    recipe: Recipe
+    reason: str  # one sentence for the user
+
+
+def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None = None) -> Choice:
+    """Resolve a recipe by its name ("auto" among them), with the user's own settings on top.
+
+    Args:
+        catalog: the pictures.
+        name: one of `config.RECIPE_NAMES`; ignored for a network of the user's own.
+        asked: what the user set.
+        own_size_px: the input side of the user's own network, where there is one.
+
+    Raises:
+        SettingsError: an unknown recipe, or a setting that is out of range or not this recipe's.
+    """
+    check_size(asked.get("size"))
+    settings = {FIELDS.get(setting, setting): value for setting, value in asked.items()}
+    if own_size_px is not None:
+        recipe = OWN.override(size_px=own_size_px, store_px=own_size_px)
+        return Choice(recipe.override(**settings), f"Your own network, at {own_size_px} px.")
+    if name not in RECIPE_NAMES:
+        raise SettingsError(f"--recipe must be one of {', '.join(RECIPE_NAMES)}; got {name!r}.")
+    if name == "tutorial":
+        reason = "The tutorial's network and settings, as asked for."
+        return Choice(RECIPES[name].override(**settings), reason)
+    for field, option in (("channels", "--conv"), ("dense", "--dense")):
+        if asked.get(setting) is not None:
+            raise SettingsError(f"{option} goes with --recipe tutorial; got it with {name}. Leave one of them out.")
+    n = sum(entry.split in (None, "train") for entry in catalog.entries)
+    epochs = min(max(round(SEEN_IN_ALL / max(n, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
+    recipe, why = SCRATCH.override(epochs=epochs), f"{epochs} epochs suit {n:,} pictures"
+    if name == "auto":
+        side, grey = _look(catalog)
+        if side <= TINY_PX:
+            recipe = recipe.override(size_px=32)
+            why += f"; 32 px suit pictures of {side} px"
+            if grey:
+                # Tiny grey pictures are mostly digits and letters, which a mirror turns into others.
+                recipe = recipe.override(flip=False)
+                why += ", and no mirroring, since tiny grey pictures are mostly characters"
+    chosen = recipe.override(**settings)
+    return Choice(chosen, f"A residual network from scratch at {chosen.size_px} px: {why}.")
+
+
+def _look(catalog: Catalog) -> tuple[int, bool]:
+    """The median longer side, px, of some pictures, and whether all of them are grey."""
+    step = max(len(catalog.entries) // LOOKED_AT, 1)
+    sides, grey = [], True
+    for entry in catalog.entries[::step][:LOOKED_AT]:
+        try:
+            picture = pictures.read(entry.path, at_least_px=32)
+        except PictureError:
+            continue  # named with its reason when all pictures are decoded
+        sides.append(max(picture.width_px, picture.height_px))
+        red, green, blue = picture.pixels[..., 0], picture.pixels[..., 1], picture.pixels[..., 2]
+        grey = grey and bool((red == green).all() and (green == blue).all())
+    return (int(statistics.median(sides)), grey) if sides else (TINY_PX + 1, False)

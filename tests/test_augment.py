@@ -96,6 +96,8 @@ def test_a_warp_of_a_warp_is_the_warp_of_the_product():
     assert np.abs(twice[inner].astype(int) - once[inner]).max() <= 2
 
 
+# Keras still takes SciPy's function by its old name.
+@pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
 @pytest.mark.parametrize(
     "given",
     [

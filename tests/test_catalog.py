@@ -429,20 +429,21 @@ def test_files_without_permission_are_skipped(pets: Tree) -> None:
 
 
 @posix_only
-def test_a_tree_deeper_than_the_stack(pets: Tree) -> None:
-    way = "cats/" + "d/" * 1500
-    pets.root.joinpath("cats").mkdir(exist_ok=True)
-    here = os.getcwd()
-    try:  # in steps: the whole path is too long for one call of some systems
-        os.chdir(pets.root / "cats")
-        for _ in range(1500):
-            os.mkdir("d")
-            os.chdir("d")
-        Path("deep.png").write_bytes(png(700))
-    finally:
-        os.chdir(here)
-    found = scan(pets.root)
-    assert (way + "deep.png", "cats", None) in ways(found)
+def test_a_tree_deeper_than_the_stack(pets: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
+    depth = sys.getrecursionlimit() + 100
+    monkeypatch.chdir(pets.root / "cats")  # in steps: a path may be too long for one call
+    for _ in range(depth):
+        os.mkdir("d")
+        os.chdir("d")
+    Path("deep.png").write_bytes(png(700))
+    try:
+        found = scan(pets.root)
+    finally:  # what clears up after the tests goes down by recursion
+        os.unlink("deep.png")
+        for _ in range(depth):
+            os.chdir("..")
+            os.rmdir("d")
+    assert ("cats/" + "d/" * depth + "deep.png", "cats", None) in ways(found)
 
 
 def test_walk_yields_sorted_candidates_and_tells_the_rest(pets: Tree) -> None:
@@ -1023,6 +1024,14 @@ def test_a_split_that_is_none(shelf: Tree, value: str, came: str) -> None:
     text = message(lambda: scan(shelf.root, labels=path))
     assert f"Every row's 'split' in {path} must be train, validation or test" in text
     assert f"line 3 has {came}." in text
+
+
+def test_a_split_whose_files_are_not_there_is_as_if_not_given(shelf: Tree) -> None:
+    text = "id,label,split\none,cat,train\ntwo,cat,train\nfour,dog,train\nfive,dog,train\nx,cat,test\ny,dog,test\n"
+    found = scan(shelf.root, labels=table(shelf, text))
+    check_classes(found)
+    assert found.counts == {"cat": {"train": 2}, "dog": {"train": 2}}
+    assert note(found, "2 rows not used: no such file below PHOTOS")
 
 
 def test_a_fold_column_is_a_split_only_where_its_values_are(shelf: Tree) -> None:

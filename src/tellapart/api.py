@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tellapart import catalog as catalogs
@@ -94,7 +95,7 @@ def train(
         for note in (*catalog.notes, choice.reason):
             said.note(note)
         with _timed(times, "decode"):
-            prepared = pipeline.prepare(catalog, choice.recipe, seed=seed, cache=cache_folder(cache), progress=said)
+            prepared = pipeline.prepare(catalog, choice.recipe, seed=seed, cache=_cache(cache), progress=said)
         with _timed(times, "train"):
             outcome = pipeline.learn(
                 prepared,
@@ -102,7 +103,7 @@ def train(
                 own=model,
                 keep_optimizer=settings.get("optimizer") is None,
                 seed=seed,
-                cache=cache_folder(cache),
+                cache=_cache(cache),
                 callbacks=[*callbacks, *_tensorboard(tensorboard)],
                 progress=said,
             )
@@ -146,7 +147,7 @@ def plan(
         catalog = _scan(photos, reading, said)
         require_keras()
         choice = plans.choose(catalog, recipe, settings)
-        return pipeline.forecast(catalog, choice.recipe, choice.reason, cache=cache_folder(cache))
+        return pipeline.forecast(catalog, choice.recipe, choice.reason, cache=_cache(cache))
 
 
 def datasets(
@@ -180,12 +181,16 @@ def datasets(
         require_keras()
         catalog = _scan(photos, reading, said)
         recipe = TUTORIAL.override(size_px=size, store_px=size, batch_size=batch_size, augment=augment, flip=flip)
-        prepared = pipeline.prepare(catalog, recipe, seed=seed, cache=cache_folder(cache), progress=said)
-    sides = {
+        prepared = pipeline.prepare(catalog, recipe, seed=seed, cache=_cache(cache), progress=said)
+    sides: Any = {
         side: pipeline.batches(prepared, side, recipe, seed=seed, label_mode=label_mode) if n else None
         for side, n in prepared.counts().items()
     }
     return Datasets(**sides, class_names=prepared.catalog.classes, skipped=prepared.skipped)
+
+
+def _cache(folder: PathLike | None) -> Path:
+    return cache_folder(None if folder is None else Path(folder))
 
 
 def _parted(options: Options) -> tuple[Reading, Settings]:

@@ -48,6 +48,9 @@ class Batches(keras.utils.PyDataset):
     resumed run must. A plain loop (``for pixels, labels in batches``) is followed by `on_epoch_end` or
     `set_epoch` where the next one should differ.
 
+    Give `fit` ``shuffle=False``: the pictures are shuffled here, and Keras would change the order of the
+    batches once more, by Python's global generator, so that a run could not be repeated.
+
     Raises `SettingsError` for arguments that do not fit each other.
     """
 

@@ -32,7 +32,7 @@ import numpy as np
 
 from tellapart.errors import BundleError
 from tellapart.files import shown
-from tellapart.outputs import write_atomically
+from tellapart.outputs import atomic
 
 FORMAT = "tellapart-bundle"
 FORMAT_VERSION = 1
@@ -80,7 +80,7 @@ def make(
     array = io.BytesIO()
     np.save(array, embeddings.astype(np.float16), allow_pickle=False)
     contents = (graph, keras_file, json.dumps(splits).encode(), history_csv.encode(), array.getvalue())
-    members = dict(zip(MEMBERS, contents, strict=True))
+    members: dict[str, bytes] = dict(zip(MEMBERS, contents, strict=True))
     complete = {"format_version": FORMAT_VERSION, "format": FORMAT, **manifest}
     complete["members"] = {name: _fingerprint(content) for name, content in members.items()}
     return Bundle(complete, members)
@@ -93,19 +93,16 @@ def write(bundle: Bundle, path: str | os.PathLike[str], *, force: bool = False) 
         OutputError: `path` exists and `force` is not set, or cannot be written. Nothing is left behind.
     """
 
-    def fill(file: io.BufferedIOBase) -> None:
-        with zipfile.ZipFile(file, "w") as archive:  # type: ignore[arg-type]
-            manifest = json.dumps(bundle.manifest, ensure_ascii=False, indent=1, allow_nan=False).encode()
-            for name, content in ((MANIFEST, manifest), *bundle.members.items()):
-                # A fixed time: the same content gives the same bytes.
-                info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-                info.external_attr = 0o644 << 16
-                # Weights hardly shrink, and a Keras file is a zip already.
-                packed = name.endswith((".json", ".csv"))
-                info.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
-                archive.writestr(info, content)
-
-    write_atomically(path, fill, force=force)
+    manifest = json.dumps(bundle.manifest, ensure_ascii=False, indent=1, allow_nan=False).encode()
+    with atomic(path, force=force) as file, zipfile.ZipFile(file, "w") as archive:
+        for name, content in ((MANIFEST, manifest), *bundle.members.items()):
+            # A fixed time: the same content gives the same bytes.
+            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            info.external_attr = 0o644 << 16
+            # Weights hardly shrink, and a Keras file is a zip already.
+            packed = name.endswith((".json", ".csv"))
+            info.compress_type = zipfile.ZIP_DEFLATED if packed else zipfile.ZIP_STORED
+            archive.writestr(info, content)
 
 
 def read(path: str | os.PathLike[str]) -> Bundle:

@@ -298,7 +298,8 @@ def _read(root: str, plan: Plan, keep_conflicts: bool, progress: Progress | None
     _note_copies(entries, notes)
     if plan.n_other:
         notes.append(
-            f"{counted(plan.n_other, 'other file')} passed over: no picture's name, and no picture's first bytes that could be read"
+            f"{counted(plan.n_other, 'other file')} passed over: "
+            "neither a picture's name nor, as far as they can be read, a picture's first bytes"
         )
     catalog = _build(Catalog(root, plan.layout, (), (), (), tuple(notes)), entries, skipped)
     if not entries:

@@ -69,7 +69,7 @@ class Recipe:
         Raises:
             SettingsError: a field is unknown or its value is out of range.
         """
-        given = {
+        given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
             for name, value in settings.items()
             if value is not None
@@ -92,7 +92,8 @@ class Recipe:
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """The inverse of `as_dict`; raises SettingsError where a field is missing, unknown or out of range."""
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+            fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            return cls(**fields)
         except TypeError as error:
             raise SettingsError(f"A recipe must have just the fields of this version: {error}.") from error
 

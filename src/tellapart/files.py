@@ -73,7 +73,7 @@ class Skipped:
 
     path: str  # of a row that names no file: the path as the table has it
     reason: str  # a short clause, without the path
-    label: str | None = None  # the class it would have counted for; None for a folder, or where there is none
+    label: str | None = None  # the class that counts it as one of its pictures; None where none does
     split: str | None = None  # likewise
 
 

@@ -67,7 +67,8 @@ def last_dense(model: keras.Model) -> layers.Dense:
     """The dense layer that a network ends in, be it followed by an activation; InputError where there is none."""
     last = model.layers[-1]
     while isinstance(last, (layers.Softmax, layers.Activation)):
-        last = last.input._keras_history.operation
+        source: Any = last.input
+        last = source._keras_history.operation
     if not isinstance(last, layers.Dense):
         raise InputError(
             f"A network must end in a Dense layer with one unit a class; got {type(last).__name__} {last.name!r}. "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,8 +31,9 @@ def check(path: str | os.PathLike[str], *, force: bool = False) -> None:
         raise OutputError(f"The folder {shown(folder)} takes no new files: permission denied. Name another folder.")
 
 
-def write_atomically(path: str | os.PathLike[str], fill: Callable[[BinaryIO], object], *, force: bool = False) -> None:
-    """Let `fill` write a temporary file beside `path`, then rename it to `path`.
+@contextlib.contextmanager
+def atomic(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[BinaryIO]:
+    """A file open for writing under a temporary name beside `path`; renamed to `path` when all went well.
 
     Raises:
         OutputError: as `check` has it, or the disk refuses. The temporary file is gone then.
@@ -43,20 +44,28 @@ def write_atomically(path: str | os.PathLike[str], fill: Callable[[BinaryIO], ob
         target = Path(os.path.realpath(target))  # replace what the link names, not the link
     temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
     try:
-        with open(temporary, "xb") as file:
-            fill(file)
+        with _reported(path), open(temporary, "xb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as error:
-        raise OutputError(
-            f"{shown(path)} could not be written: {because(error)}. Make room, or name a path on another disk."
-        ) from error
+        with _reported(path):
+            temporary.replace(target)
     finally:
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
 
 
+@contextlib.contextmanager
+def _reported(path: str | os.PathLike[str]) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"{shown(path)} could not be written: {because(error)}. Make room, or name a path on another disk."
+        ) from error
+
+
 def write_text(path: str | os.PathLike[str], text: str, *, force: bool = False) -> None:
-    """Write `text` as UTF-8, as `write_atomically` does."""
-    write_atomically(path, lambda file: file.write(text.encode("utf-8", "surrogateescape")), force=force)
+    """Write `text` as UTF-8, as `atomic` does."""
+    with atomic(path, force=force) as file:
+        file.write(text.encode("utf-8", "surrogateescape"))

@@ -231,9 +231,10 @@ def pack(
 def _ask(engine: Engine, prepared: Prepared, side: str, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
     """What the graph answers to a side: probabilities, float64 (N, C), and embeddings, float16 (N, D)."""
     rows = prepared.rows(prepared.seen, side)
+    pixels = np.asarray(prepared.seen.pixels)  # a plain view: taking rows of np.memmap itself is slow
     probabilities, embeddings = [], []
     for start in range(0, len(rows), BATCH):
-        outputs = engine.run(prepared.seen.pixels[rows[start : start + BATCH]])
+        outputs = engine.run(pixels[rows[start : start + BATCH]])
         probabilities.append(metrics.softmax(outputs.logits))
         if outputs.embedding.shape[1] <= MAX_EMBEDDING:
             embeddings.append(outputs.embedding.astype(np.float16))

@@ -68,9 +68,9 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     if name == "tutorial":
         reason = "The tutorial's network and settings, as asked for."
         return Choice(RECIPES[name].override(**settings), reason)
-    for field, option in (("channels", "--conv"), ("dense", "--dense")):
+    for setting in ("conv", "dense"):
         if asked.get(setting) is not None:
-            raise SettingsError(f"{option} goes with --recipe tutorial; got it with {name}. Leave one of them out.")
+            raise SettingsError(f"--{setting} goes with --recipe tutorial; got it with {name}. Leave one of them out.")
     n = sum(entry.split in (None, "train") for entry in catalog.entries)
     epochs = min(max(round(SEEN_IN_ALL / max(n, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
     recipe, why = SCRATCH.override(epochs=epochs), f"{epochs} epochs suit {n:,} pictures"

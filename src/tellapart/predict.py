@@ -21,7 +21,7 @@ from tellapart import metrics, preprocess
 from tellapart.bundle import Bundle
 from tellapart.engine import Engine
 from tellapart.errors import BundleError, PictureError, SettingsError
-from tellapart.files import shown, walk
+from tellapart.files import walk
 
 BATCH = 32  # pictures the engine sees at once
 NO_SUCH_FILE = "no such file or folder"
@@ -145,24 +145,20 @@ def questions(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Question]:
             yield Question(name, None if os.path.lexists(name) else NO_SUCH_FILE)
 
 
-def csv_rows(classes: tuple[str, ...], predictions: Iterable[Prediction]) -> Iterator[list[str]]:
-    """The header and a row a prediction: path, label, probability, unknown, error, then one column a class.
+def csv_header(classes: tuple[str, ...]) -> list[str]:
+    """The columns of `predict --csv`: path, label, probability, unknown, error, then one a class."""
+    return ["path", "label", "probability", "unknown", "error", *(_cell(name) for name in classes)]
 
-    Cells that a spreadsheet would take for a formula begin with an apostrophe (OWASP, "CSV Injection").
+
+def csv_row(classes: tuple[str, ...], one: Prediction) -> list[str]:
+    """A prediction under `csv_header`.
+
+    A cell that a spreadsheet would take for a formula begins with an apostrophe (OWASP, "CSV Injection").
     """
-    yield ["path", "label", "probability", "unknown", "error", *(_cell(name) for name in classes)]
-    for one in predictions:
-        each = [f"{one.probabilities[name]:.6f}" if one.probabilities else "" for name in classes]
-        probability = "" if one.probability is None else f"{one.probability:.6f}"
-        unknown = "true" if one.unknown else "false"
-        yield [
-            _cell(shown(one.path)),
-            _cell(one.label or ""),
-            probability,
-            unknown,
-            _cell(one.error or ""),
-            *each,
-        ]
+    each = [f"{one.probabilities[name]:.6f}" if one.probabilities else "" for name in classes]
+    probability = "" if one.probability is None else f"{one.probability:.6f}"
+    unknown = "true" if one.unknown else "false"
+    return [_cell(one.path), _cell(one.label or ""), probability, unknown, _cell(one.error or ""), *each]
 
 
 def _cell(text: str) -> str:

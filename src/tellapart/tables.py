@@ -205,8 +205,9 @@ def plan_table(
             pictures[path, row.label, row.split] = None
             continue
         name = path or row.value.strip() or f"{labels} line {row.line}"
-        # A file that is not there says nothing about its class; one that cannot be read does.
-        plan.skipped.append(Skipped(name, reason or "", row.label or None if path else None, row.split))
+        # A file that is not there says nothing about its class or split; one that cannot be read does.
+        about = (row.label or None, row.split) if path else (None, None)
+        plan.skipped.append(Skipped(name, reason or "", *about))
         kind = "matches more than one file" if (reason or "").startswith("matches") else reason or ""
         unused[kind.split(" (line")[0]] += 1
         examples.setdefault(kind.split(" (line")[0], name)

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 from tellapart import graphs, objectives
@@ -123,7 +125,8 @@ class _Record(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None) -> None:
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}}
-        row["learning_rate"] = float(ops.convert_to_numpy(self._model.optimizer.learning_rate))
+        model: Any = self.model
+        row["learning_rate"] = float(np.asarray(ops.convert_to_numpy(model.optimizer.learning_rate)))
         row["seconds"] = round(time.perf_counter() - self._start, 3)
         self.rows.append(row)
         validation = f", {row['val_accuracy']:.1%} on validation" if "val_accuracy" in row else ""

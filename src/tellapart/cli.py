@@ -1,0 +1,401 @@
+"""The command line: parse, call, print, translate errors. No logic."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+import click
+
+from tellapart import __version__, outputs
+from tellapart.errors import InputError, SettingsError, TellapartError
+from tellapart.files import shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tellapart.predict import Prediction
+
+DONE, PROBLEM, USAGE, INTERRUPTED = 0, 1, 2, 130
+STANDARD_OUTPUT = "-"
+
+
+class _Numbers(click.ParamType):
+    """Whole numbers with commas between: 32,64,128."""
+
+    name = "N,N,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"must be whole numbers with commas between, like 32,64,128; got {value!r}.", param, ctx)
+
+
+class _Group(click.Group):
+    """Commands in the order in which they are needed; a mistyped one gets a suggestion."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.commands, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(self.commands)}."
+            raise click.UsageError(f"No such command {args[0]!r}. {hint}", ctx) from error
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="Begin with: tellapart train PHOTOS, where PHOTOS has one folder of pictures for each class.",
+)
+@click.version_option(__version__, prog_name="tellapart")
+def cli() -> None:
+    """Folders of labelled pictures in; an image classifier that you can trust, explain and ship out."""
+
+
+def _options(*decorators: Callable) -> Callable:
+    def decorate(function: Callable) -> Callable:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+_reading = _options(
+    click.option("--labels", metavar="LABELS.csv", help="A table of path (or file name, or id) and label."),
+    click.option("--path-column", metavar="NAME", help="The column of paths in LABELS.csv."),
+    click.option("--label-column", metavar="NAME", help="The column of labels in LABELS.csv."),
+    click.option("--split-column", metavar="NAME", help="The column of splits in LABELS.csv."),
+    click.option("--keep-conflicts", is_flag=True, help="Use a picture that stands in two classes, in both."),
+)
+_json = click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - is standard output.")
+_force = click.option("--force", is_flag=True, help="Replace outputs that exist.")
+_cache = click.option("--cache", metavar="DIR", help="The folder for decoded pictures, for this run.")
+_debug = click.option("--debug", is_flag=True, help="Show where an error comes from.")
+
+
+@cli.command(short_help="Learn the classes of a folder of pictures.")
+@click.argument("photos")
+@click.option("-o", "--output", metavar="MODEL.tellapart", help="Where to save. [default: PHOTOS' name + .tellapart]")
+@click.option("--recipe", default="auto", show_default=True, help="auto, scratch or tutorial.")
+@click.option("--size", type=int, metavar="PX", help="Side of the square that the network sees, a multiple of 32.")
+@click.option("--epochs", type=int, metavar="N", help="Passes over the training pictures.")
+@click.option("--batch-size", type=int, metavar="N", help="Pictures a step.")
+@click.option("--optimizer", metavar="NAME", help="adadelta, adam, adamw, rmsprop or sgd.")
+@click.option("--learning-rate", type=float, metavar="RATE", help="The rate, or the highest of a schedule.")
+@click.option("--dropout", type=float, metavar="SHARE", help="Share of features dropped in training, 0 to 0.95.")
+@click.option("--conv", type=_Numbers(), help="Filters of each convolution (tutorial), like 32,64,128.")
+@click.option("--dense", type=_Numbers(), help="Units of each hidden dense layer (tutorial), like 256.")
+@click.option("--augment", metavar="NAME", help="How training pictures are varied: none, tutorial or crop.")
+@click.option("--flip/--no-flip", default=None, help="Mirror training pictures at random, or never.")
+@click.option("--patience", type=int, metavar="N", help="Stop after N epochs without a better validation accuracy.")
+@click.option("--precision", metavar="NAME", help="auto, float32 or mixed_bfloat16.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Decides splits, first weights and order.")
+@_reading
+@click.option("--tensorboard", metavar="DIR", help="Write TensorBoard's log there.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done, how long it takes and how much disk.")
+@_cache
+@_json
+@_force
+@_debug
+def train(photos: str, output: str | None, json_path: str | None, dry_run: bool, debug: bool, **options: Any) -> None:
+    """Learn to tell the classes of PHOTOS apart, and save the classifier as one file.
+
+    PHOTOS has one folder of pictures for each class, or folders train, val and test with these in them.
+    """
+    from tellapart import api, summaries
+
+    _check_output(json_path, options["force"])
+    if dry_run:
+        force = options["force"]
+        for only_train in ("seed", "force", "tensorboard"):
+            del options[only_train]
+        plan = api.plan(photos, **options)
+        _write_json(plan, json_path, force)
+        _say(summaries.planned(plan), json_path)
+        return
+    target = output or f"{Path(os.path.abspath(photos)).name}.tellapart"
+    classifier = api.train(photos, output=target, **options)
+    assert classifier.evaluation is not None  # just trained
+    result = classifier.evaluation.as_dict() | classifier.report
+    _write_json(result, json_path, options["force"])
+    _say(summaries.trained(classifier.evaluation, classifier.report), json_path)
+    _say(f"Saved: {shown(target)}", json_path)
+    if classifier.report["training"]["interrupted"]:
+        sys.exit(INTERRUPTED)
+
+
+@cli.command(short_help="Count right answers on labelled pictures.")
+@click.argument("model")
+@click.argument("photos")
+@click.option("--split", type=click.Choice(["train", "validation", "test", "all"]), help="[default: test]")
+@_reading
+@_json
+@_force
+@_debug
+def evaluate(model: str, photos: str, json_path: str | None, force: bool, debug: bool, **options: Any) -> None:
+    """Answer the labelled pictures of PHOTOS and count how many answers are right."""
+    from tellapart import classifier, summaries
+    from tellapart.progress import TerminalProgress
+
+    _check_output(json_path, force)
+    loaded = classifier.load(model)
+    with TerminalProgress() as progress:
+        evaluation = loaded.evaluate(photos, progress=progress, **options)
+    for note in evaluation.notes:
+        click.echo(note, err=True)
+    _write_json(evaluation.as_dict(), json_path, force)
+    _say(summaries.evaluated(evaluation), json_path)
+
+
+@cli.command(short_help="Answer what is on pictures.")
+@click.argument("model")
+@click.argument("pictures", nargs=-1, required=True)
+@click.option("--csv", "csv_path", metavar="FILE", help="Write a row a picture as CSV; - is standard output.")
+@_json
+@_force
+@_debug
+def predict(
+    model: str, pictures: tuple[str, ...], csv_path: str | None, json_path: str | None, force: bool, debug: bool
+) -> None:
+    """Answer what is on PICTURES: files, or folders that are walked to the bottom."""
+    from tellapart.bundle import read
+    from tellapart.predict import NO_SUCH_FILE, Predictor, questions
+
+    if csv_path == json_path == STANDARD_OUTPUT:
+        raise click.UsageError("Only one of --csv and --json can be standard output. Give the other one a file.")
+    for path in (csv_path, json_path):
+        _check_output(path, force)
+    predictor = Predictor(read(model))
+    silent = STANDARD_OUTPUT in (csv_path, json_path)
+    counts: Counter[str] = Counter()
+    n, n_read, missing, unreadable = 0, 0, "", ""
+    with ExitStack() as stack:
+        sinks = [
+            *(_csv_sink(stack.enter_context(_stream(path, force)), predictor.classes) for path in [csv_path] if path),
+            *(stack.enter_context(_json_sink(path, force)) for path in [json_path] if path),
+            *([] if silent else [_text_sink()]),
+        ]
+        for answer in predictor.answers(questions(pictures)):
+            for sink in sinks:
+                sink(answer)
+            n += 1
+            n_read += answer.error is None
+            counts["not read" if answer.error else answer.label or "unknown"] += 1
+            if answer.error == NO_SUCH_FILE:
+                missing = missing or answer.path
+            elif answer.error:
+                unreadable = unreadable or f"{shown(answer.path)}: {answer.error}"
+    if n > 1 and not silent:
+        click.echo(", ".join(f"{shown(name)}: {count:,}" for name, count in counts.most_common()))
+    if missing:
+        _fail(f"No such file or folder: {shown(missing)}. Give paths that exist.")
+    if not n:
+        _fail(f"There is no picture in {shown(pictures[0])}. Give pictures, or a folder that holds some.")
+    if not n_read:
+        _fail(f"None of {n:,} pictures could be read, e.g. {unreadable}. Give pictures that open.")
+
+
+@cli.command(short_help="Say what a model is and how good.")
+@click.argument("model")
+@_json
+@_force
+@_debug
+def info(model: str, json_path: str | None, force: bool, debug: bool) -> None:
+    """Say what MODEL is: classes, accuracy, what it was made from and with."""
+    from tellapart import summaries
+    from tellapart.bundle import read
+
+    _check_output(json_path, force)
+    bundle = read(model)
+    _write_json(dict(bundle.manifest), json_path, force)
+    _say(summaries.described(bundle, model, os.path.getsize(model)), json_path)
+
+
+@cli.group()
+def cache() -> None:
+    """The decoded pictures that are kept for the next run."""
+
+
+@cache.command("list")
+@_cache
+@_json
+@_force
+@_debug
+def cache_list(cache: str | None, json_path: str | None, force: bool, debug: bool) -> None:
+    """List what the cache holds."""
+    import dataclasses
+
+    from tellapart import cache as caches
+    from tellapart import summaries
+
+    _check_output(json_path, force)
+    folder = caches.cache_folder(cache)
+    stores = caches.listing(folder)
+    _write_json([dataclasses.asdict(each) for each in stores], json_path, force)
+    _say(summaries.cached(stores, str(folder)), json_path)
+
+
+@cache.command("clear")
+@_cache
+@_debug
+def cache_clear(cache: str | None, debug: bool) -> None:
+    """Remove what the cache holds; the next training decodes again."""
+    from tellapart import cache as caches
+
+    folder = caches.cache_folder(cache)
+    freed = caches.clear(folder)
+    click.echo(f"Freed {freed / 1e6:,.1f} MB in {folder}.")
+
+
+@cli.command(short_help="Train on handwritten digits and show it.")
+@click.option("--data", metavar="FOLDER", help="Your own pictures, one folder a class, instead of the digits.")
+@click.option("-o", "--output", metavar="DIR", default="demo", show_default=True, help="Where to write.")
+@click.option("--recipe", default="auto", show_default=True, help="auto, scratch or tutorial.")
+@click.option("--epochs", type=int, metavar="N", help="Passes over the training pictures.")
+@_cache
+@_json
+@_force
+@_debug
+def demo(output: str, json_path: str | None, force: bool, debug: bool, **options: Any) -> None:
+    """Train on handwritten digits, evaluate, predict and draw a contact sheet; nothing is downloaded."""
+    from tellapart import demo as demos
+    from tellapart import summaries
+
+    _check_output(json_path, force)
+    result = demos.run(folder=output, force=force, **options)
+    classifier = result.classifier
+    _write_json(result.evaluation.as_dict() | classifier.report, json_path, force)
+    _say(summaries.trained(result.evaluation, classifier.report), json_path)
+    for path in result.paths:
+        _say(f"Written: {shown(str(path))}", json_path)
+
+
+def main(args: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line and exit: 0 done, 1 a problem, 2 wrong usage, 130 interrupted.
+
+    An error that is meant for a person becomes one line on standard error; `--debug` shows its traceback too.
+    """
+    given = list(sys.argv[1:] if args is None else args)
+    debug = "--debug" in given
+    try:
+        cli.main(given, prog_name="tellapart", standalone_mode=False)
+        sys.stdout.flush()
+        sys.exit(DONE)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        sys.exit(_stopped())
+    except click.ClickException as error:
+        error.show()
+        sys.exit(USAGE)
+    except SettingsError as error:
+        sys.exit(_told(str(error), error, debug, USAGE))
+    except TellapartError as error:
+        sys.exit(_told(str(error), error, debug, PROBLEM))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left: no more to say
+        sys.exit(PROBLEM)
+    except MemoryError as error:
+        sys.exit(_told("There must be enough memory; it ran out. Take a smaller --size.", error, debug, PROBLEM))
+    except Exception as error:
+        what = f"{type(error).__name__}: {str(error)[:300]}"
+        hint = "Run it again with --debug and report what it shows."
+        sys.exit(_told(f"Something went wrong that should not: {what}. {hint}", error, debug, PROBLEM))
+
+
+def _told(message: str, error: BaseException, debug: bool, status: int) -> int:
+    if debug:
+        import traceback
+
+        traceback.print_exception(error)
+    click.echo(f"Error: {' '.join(message.split())}", err=True)
+    return status
+
+
+def _stopped() -> int:
+    click.echo("Stopped.", err=True)
+    return INTERRUPTED
+
+
+def _fail(message: str) -> NoReturn:
+    raise InputError(message)
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def _say(what: Any, json_path: str | None) -> None:
+    """Print for a person, unless standard output is taken by JSON."""
+    if json_path != STANDARD_OUTPUT:
+        _console().print(what, markup=False)
+
+
+def _check_output(path: str | None, force: bool) -> None:
+    if path not in (None, STANDARD_OUTPUT):
+        outputs.check(path, force=force)
+
+
+@contextmanager
+def _stream(path: str, force: bool) -> Iterator[TextIO]:
+    """A text file that appears under its name when it is complete, or standard output."""
+    if path == STANDARD_OUTPUT:
+        yield sys.stdout
+        return
+    with outputs.atomic(path, force=force) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="", write_through=True)
+        yield text
+        text.detach()
+
+
+def _write_json(values: Any, path: str | None, force: bool) -> None:
+    if path is not None:
+        with _stream(path, force) as file:
+            file.write(json.dumps(values, ensure_ascii=False, indent=2) + "\n")
+
+
+def _csv_sink(file: TextIO, classes: tuple[str, ...]) -> Callable[[Prediction], None]:
+    from tellapart.predict import csv_header, csv_row
+
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(csv_header(classes))
+    return lambda answer: writer.writerow(csv_row(classes, answer))
+
+
+@contextmanager
+def _json_sink(path: str, force: bool) -> Iterator[Callable[[Prediction], None]]:
+    with _stream(path, force) as file:
+        between = "[\n"
+
+        def write(answer: Prediction) -> None:
+            nonlocal between
+            file.write(between + json.dumps(answer.as_dict(), ensure_ascii=False))
+            between = ",\n"
+
+        yield write
+        file.write("[]\n" if between == "[\n" else "\n]\n")
+
+
+def _text_sink() -> Callable[[Prediction], None]:
+    from tellapart.summaries import answered
+
+    console = _console()
+    return lambda answer: console.print(answered(answer), soft_wrap=True)

@@ -1,0 +1,207 @@
+"""Results in words and tables for a person at a terminal."""
+
+from __future__ import annotations
+
+import datetime
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from tellapart.bundle import Bundle
+from tellapart.cache import StoreInfo
+from tellapart.evaluation import Evaluation
+from tellapart.files import shown
+from tellapart.predict import Prediction
+
+MOST_CLASSES = 20  # in a confusion matrix or a table of classes; beyond, the worst ones are shown
+MOST_REASONS = 5  # kinds of reasons why pictures were not used, each with one example
+LARGE_GAP = 0.05  # between training and test accuracy, from which on it is named
+RANKED = 3  # classes shown beside an answer
+
+
+def trained(evaluation: Evaluation, report: dict[str, Any]) -> RenderableType:
+    """What `train` says at its end."""
+    plan, training = report["plan"], report["training"]
+    pictures = plan["pictures"]
+    sides = ", ".join(f"{pictures[side]:,} for {side}" for side in pictures)
+    lines = [
+        f"Pictures: {sides}.",
+        f"Training: {training['epochs']} epochs in {_duration(training['seconds'])} ({training['precision']}); "
+        f"kept the weights of epoch {training['best_epoch']}.",
+    ]
+    if training["interrupted"]:
+        lines.append(f"Stopped by you before epoch {plan['epochs']}: this is what was learned so far.")
+    lines.append(gap(report["train_accuracy"], evaluation))
+    return Group(*map(_plain, lines), evaluated(evaluation))
+
+
+def gap(train_accuracy: float, evaluation: Evaluation) -> str:
+    """Training and test accuracy side by side, and what their difference means."""
+    difference = train_accuracy - evaluation.accuracy
+    both = f"Training pictures {train_accuracy:.1%} right, test pictures {evaluation.accuracy:.1%}"
+    # Beyond the test's own uncertainty, else a small test would be blamed on the network.
+    if difference > LARGE_GAP and train_accuracy > evaluation.accuracy_interval[1]:
+        return (
+            f"{both}: a gap of {100 * difference:.1f} points. It has partly learned its training pictures by heart; "
+            f"believe the test figure. More pictures help most."
+        )
+    return f"{both}: no gap to speak of."
+
+
+def evaluated(evaluation: Evaluation) -> RenderableType:
+    """What `evaluate` says."""
+    low, high = evaluation.accuracy_interval
+    of = f" of the {evaluation.split} split" if evaluation.split not in (None, "all") else ""
+    parts: list[RenderableType] = [
+        Text(
+            f"Accuracy {evaluation.accuracy:.1%} on {evaluation.n:,} pictures{of} "
+            f"(95 % sure: between {low:.1%} and {high:.1%}).",
+            style="bold",
+        ),
+        _plain(f"Always answering the commonest class would reach {evaluation.baseline_accuracy:.1%}."),
+    ]
+    if evaluation.n_trained_on:
+        unseen = evaluation.unseen()
+        without = f" Without them: {unseen.accuracy:.1%} on {unseen.n:,}." if unseen else " None is left without them."
+        parts.append(
+            Text(
+                f"{evaluation.n_trained_on:,} of these pictures were trained on, so the accuracy looks better than it "
+                f"is.{without}",
+                style="yellow",
+            )
+        )
+    parts += [_classes(evaluation)]
+    if len(evaluation.classes) <= MOST_CLASSES:
+        parts.append(_confusion(evaluation))
+    if evaluation.skipped:
+        parts.append(skipped(evaluation.skipped))
+    return Group(*parts)
+
+
+def skipped(each: Sequence[tuple[str, str]]) -> RenderableType:
+    """How many pictures were not used, and why: the commonest reasons with an example each."""
+    reasons = Counter(reason for _, reason in each)
+    examples = {reason: path for path, reason in reversed(each)}
+    lines = [f"{len(each):,} {'picture was' if len(each) == 1 else 'pictures were'} not used:"]
+    for reason, n in reasons.most_common(MOST_REASONS):
+        lines.append(f"  {n:,} × {reason} ({shown(examples[reason])})")
+    if len(reasons) > MOST_REASONS:
+        lines.append(f"  … and {len(reasons) - MOST_REASONS:,} other reasons; --json FILE lists every picture.")
+    return Text("\n".join(lines), style="yellow")
+
+
+def answered(one: Prediction) -> Text:
+    """The line that `predict` prints for a picture."""
+    if one.error is not None:
+        answer, style = f"not read: {one.error}", "yellow"
+    elif one.label is None:
+        answer, style = "unknown", "yellow"
+    else:
+        others = ", ".join(f"{shown(name)} {p:.1%}" for name, p in one.ranked[1:RANKED])
+        answer, style = f"{shown(one.label)} {one.probability:.1%} ({others})", ""
+    return Text(f"{shown(one.path)}: ").append(answer, style=style)
+
+
+def described(bundle: Bundle, path: str, size_bytes: int) -> RenderableType:
+    """What `info` says."""
+    manifest = bundle.manifest
+    training, provenance = manifest["training"], manifest["provenance"]
+    table = Table.grid(padding=(0, 2))
+    table.add_column()
+    table.add_column(overflow="fold")
+    rows = [
+        ("Bundle", f"{shown(path)} ({_bytes(size_bytes)}, format {manifest['format_version']})"),
+        ("Classes", f"{len(bundle.classes):,}: {', '.join(map(shown, bundle.classes[:MOST_CLASSES]))}"),
+        ("Pictures", f"squares of {manifest['preprocess']['size_px']} px, {manifest['preprocess']['fit']}"),
+        ("Recipe", f"{provenance['recipe']['name']}, seed {provenance['seed']}, {training['epochs']} epochs"),
+        ("Trained on", ", ".join(f"{n:,} {side}" for side, n in training["pictures"].items())),
+    ]
+    for side, numbers in manifest["metrics"].items():
+        low, high = numbers["accuracy_interval"]
+        rows.append((f"Accuracy, {side}", f"{numbers['accuracy']:.1%} ({low:.1%} to {high:.1%})"))
+    rows += [
+        ("Made", f"{provenance['created']} on {provenance['machine']}"),
+        ("With", ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())),
+        ("Data fingerprint", provenance["catalog_fingerprint"]),
+    ]
+    for name, value in rows:
+        table.add_row(Text(name, style="bold"), Text(str(value)))
+    return table
+
+
+def planned(plan: dict[str, Any]) -> RenderableType:
+    """What `train --dry-run` says."""
+    seconds, disk, recipe = plan["seconds"], plan["disk_bytes"], plan["recipe"]
+    pictures = ", ".join(f"{n:,} for {side}" for side, n in plan["pictures"].items())
+    lines = [
+        plan["reason"],
+        f"Classes: {len(plan['classes'])}: {', '.join(map(shown, plan['classes'][:MOST_CLASSES]))}.",
+        f"Pictures: {pictures}; {len(plan['skipped']):,} not used.",
+        f"Training: {recipe['epochs']} epochs, batches of {recipe['batch_size']}, {recipe['optimizer']} at "
+        f"{recipe['learning_rate']:g}, {plan['precision']}.",
+        f"Time: about {_duration(seconds['total'])} (decoding {_duration(seconds['decode'])}, "
+        f"training {_duration(seconds['train'])}).",
+        f"Disk: about {_bytes(disk['cache'])} in the cache, {_bytes(disk['bundle'])} for the bundle.",
+        "Nothing was written.",
+    ]
+    return Group(*map(_plain, lines))
+
+
+def cached(stores: Sequence[StoreInfo], folder: str) -> RenderableType:
+    """What `cache list` says."""
+    if not stores:
+        return _plain(f"The cache {shown(folder)} holds no pictures.")
+    table = Table("Store", "Pictures", "Side", "Size", "Last used", box=None)
+    for each in stores:
+        used = datetime.datetime.fromtimestamp(each.last_used).strftime("%Y-%m-%d %H:%M")
+        side = f"{each.size_px} px" if each.usable else "unfinished"
+        table.add_row(each.name, f"{each.n_pictures:,}", side, _bytes(each.size_bytes), used)
+    total = _bytes(sum(each.size_bytes for each in stores))
+    return Group(table, _plain(f"{total} in {shown(folder)}"))
+
+
+def _classes(evaluation: Evaluation) -> Table:
+    table = Table("Class", "Pictures", "Found (recall)", "Right when answered (precision)", "F1", box=None)
+    scores = sorted(evaluation.per_class.items(), key=lambda item: item[1].f1 if item[1].f1 is not None else 2.0)
+    if len(scores) <= MOST_CLASSES:
+        scores = list(evaluation.per_class.items())
+    for name, each in scores[:MOST_CLASSES]:
+        shares = ("–" if value is None else f"{value:.1%}" for value in (each.recall, each.precision, each.f1))
+        table.add_row(Text(shown(name)), f"{each.support:,}", *shares)
+    if len(scores) > MOST_CLASSES:
+        table.caption = f"the {MOST_CLASSES} worst of {len(scores):,} classes"
+    return table
+
+
+def _confusion(evaluation: Evaluation) -> Table:
+    table = Table("right class ↓  answer →", box=None)
+    for name in evaluation.classes:
+        table.add_column(Text(shown(name)), justify="right")
+    for i, row in enumerate(evaluation.confusion.tolist()):
+        cells = [Text(f"{n:,}", style="bold green" if i == j else "red" if n else "dim") for j, n in enumerate(row)]
+        table.add_row(Text(shown(evaluation.classes[i])), *cells)
+    return table
+
+
+def _plain(line: str) -> Text:
+    return Text(line)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _bytes(n: int) -> str:
+    size = float(n)
+    for unit in ("bytes", "kB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"

@@ -219,7 +219,7 @@ def test_in_keras_own_fit_and_predict(workers):
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile("sgd", loss, metrics=["accuracy"])
     asked.clear()
-    history = model.fit(training, validation_data=validation, epochs=2, shuffle=False, verbose=0)
+    history = model.fit(training, validation_data=validation, epochs=2, shuffle=False, verbose=0)  # pyright: ignore[reportArgumentType]
     assert len(history.history["val_accuracy"]) == 2
     # Keras looks at two batches beforehand, for their shapes; then each epoch has every batch once. With two
     # workers they are asked for in turn, but recorded as they get ready.
@@ -231,5 +231,5 @@ def test_in_keras_own_fit_and_predict(workers):
 
     # The first channel of the mean colour tells the picture, so the answers show whose they are.
     teller = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.GlobalAveragePooling2D()])
-    answers = teller.predict(validation, verbose=0)
+    answers = teller.predict(validation, verbose=0)  # pyright: ignore[reportArgumentType]
     assert answers[:, 0] == pytest.approx(np.array([float(path) for path in validation.paths]))

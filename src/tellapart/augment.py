@@ -51,13 +51,9 @@ class Augmentation:
         if not 0 <= self.zoom < 1:
             raise SettingsError(f"zoom must be in the range [0, 1); got {self.zoom}.")
         if self.crop_scale is not None and not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
-            raise SettingsError(
-                f"crop_scale must be (low, high) with 0 < low <= high <= 1; got {self.crop_scale}."
-            )
+            raise SettingsError(f"crop_scale must be (low, high) with 0 < low <= high <= 1; got {self.crop_scale}.")
         if not 0 < self.crop_ratio[0] <= self.crop_ratio[1] < math.inf:
-            raise SettingsError(
-                f"crop_ratio must be (low, high) with 0 < low <= high; got {self.crop_ratio}."
-            )
+            raise SettingsError(f"crop_ratio must be (low, high) with 0 < low <= high; got {self.crop_ratio}.")
 
 
 # The tutorial's ImageDataGenerator(shear_range=0.2, zoom_range=0.2, horizontal_flip=True). Its shear is in
@@ -139,9 +135,7 @@ def apply(
     pixels = np.asarray(pixels)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     for i, row in enumerate(range(len(matrices)) if rows is None else rows.tolist()):
-        cv2.warpAffine(
-            pixels[row], matrices[i], (out_px, out_px), out[i], flags=flags, borderMode=cv2.BORDER_REPLICATE
-        )
+        cv2.warpAffine(pixels[row], matrices[i], (out_px, out_px), out[i], flags=flags, borderMode=cv2.BORDER_REPLICATE)
     return out
 
 
@@ -181,9 +175,7 @@ def _uniforms(start: int, indices: np.ndarray):
 
     def draw(channel: int | np.ndarray) -> np.ndarray:
         counters = (
-            (base + np.uint64(channel))
-            if isinstance(channel, int)
-            else (base[:, None] + channel.astype(np.uint64))
+            (base + np.uint64(channel)) if isinstance(channel, int) else (base[:, None] + channel.astype(np.uint64))
         )
         return (_hash(start, counters) >> np.uint64(11)) * 2.0**-53
 

@@ -90,9 +90,7 @@ class Batches(keras.utils.PyDataset):
     def _check(self) -> None:
         n, n_classes = len(self._rows), len(self._class_names)
         if self._pixels.dtype != np.uint8 or self._pixels.ndim != 4 or self._pixels.shape[3] != 3:
-            raise SettingsError(
-                f"pixels must be uint8 (M, S, S, 3); got {self._pixels.dtype} {self._pixels.shape}."
-            )
+            raise SettingsError(f"pixels must be uint8 (M, S, S, 3); got {self._pixels.dtype} {self._pixels.shape}.")
         if not n == len(self._labels) == len(self._paths) or self._rows.ndim != 1 or self._labels.ndim != 1:
             raise SettingsError(
                 f"rows, labels and paths must have one entry for each picture; got {self._rows.shape}, "
@@ -102,8 +100,7 @@ class Batches(keras.utils.PyDataset):
             raise SettingsError("rows must name at least one picture; got none.")
         if self._rows.min() < 0 or self._rows.max() >= len(self._pixels):
             raise SettingsError(
-                f"rows must be in the range [0, {len(self._pixels)}); got {self._rows.min()} to "
-                f"{self._rows.max()}."
+                f"rows must be in the range [0, {len(self._pixels)}); got {self._rows.min()} to {self._rows.max()}."
             )
         if len(set(self._class_names)) != n_classes:
             raise SettingsError(f"class_names must differ from each other; got {list(self._class_names)}.")
@@ -113,15 +110,11 @@ class Batches(keras.utils.PyDataset):
                 f"{self._labels.min()} to {self._labels.max()}."
             )
         if self._batch_size < 1 or self._size_px < 1:
-            raise SettingsError(
-                f"batch_size and size_px must be >= 1; got {self._batch_size} and {self._size_px}."
-            )
+            raise SettingsError(f"batch_size and size_px must be >= 1; got {self._batch_size} and {self._size_px}.")
         if self._label_mode not in LABEL_MODES:
             raise SettingsError(f"label_mode must be one of {LABEL_MODES}; got {self._label_mode!r}.")
         if self._label_mode == "binary" and n_classes != 2:
-            raise SettingsError(
-                f'label_mode "binary" must have 2 classes; got {n_classes}. Try "int" or "one_hot".'
-            )
+            raise SettingsError(f'label_mode "binary" must have 2 classes; got {n_classes}. Try "int" or "one_hot".')
 
     @property
     def class_names(self) -> tuple[str, ...]:

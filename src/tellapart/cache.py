@@ -154,8 +154,7 @@ def limit_from_environment() -> int:
         limit = -1.0
     if not 0 <= limit < float("inf"):
         raise SettingsError(
-            f"TELLAPART_CACHE_LIMIT_GB must be a number of gigabytes >= 0; got {text!r}. Set it to 20, or "
-            f"unset it."
+            f"TELLAPART_CACHE_LIMIT_GB must be a number of gigabytes >= 0; got {text!r}. Set it to 20, or unset it."
         )
     return int(limit)
 

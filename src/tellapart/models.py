@@ -62,12 +62,12 @@ def tutorial(recipe: Recipe, n_classes: int, policy: keras.DTypePolicy) -> keras
 def residual(recipe: Recipe, n_classes: int, policy: keras.DTypePolicy) -> keras.Model:
     """A small residual network (He et al. 2015): a stem and a stage for each entry of `recipe.channels`.
 
-    Each stage after the first halves the picture. Global average pooling, dropout, one dense layer.
+    The stem and each stage after the first halve the picture. Global average pooling, dropout, one dense layer.
     Output: logits, float32 (B, C).
     """
     pixels = keras.Input((recipe.size_px, recipe.size_px, 3), dtype="uint8", name="pixels")
     x = layers.Rescaling(1 / 64, offset=-127.5 / 64, dtype=policy)(pixels)  # about zero mean, unit variance
-    x = _convolution(x, recipe.channels[0], policy, stride=1 if recipe.size_px <= 32 else 2)
+    x = _convolution(x, recipe.channels[0], policy, stride=2)
     for stage, filters in enumerate(recipe.channels):
         x = _block(x, filters, policy, stride=1 if stage == 0 else 2)
     x = layers.GlobalAveragePooling2D(dtype=policy)(x)

@@ -272,8 +272,8 @@ def _draft(folder: Path, need_bytes: int) -> Iterator[tuple[Path, FileIO]]:
             free_bytes = shutil.disk_usage(folder).free
             if free_bytes < need_bytes:
                 raise OutputError(
-                    f"The disk must have {need_bytes / 1e6:,.0f} MB free for the decoded pictures; that of "
-                    f"{shown(folder)} has {free_bytes / 1e6:,.0f} MB. Free some space, or choose another "
+                    f"The disk must have {-(-need_bytes // 10**6):,} MB free for the decoded pictures; that of "
+                    f"{shown(folder)} has {free_bytes // 10**6:,} MB. Free some space, or choose another "
                     f"folder with --cache DIR."
                 )
             # Written, not mapped: a full disk is then an error here, not a bus error that ends the process.

@@ -91,7 +91,10 @@ def train(
     watched = [record, *callbacks] if validation is None else [best, record, *callbacks]
     start = time.perf_counter()
     with _stop_on_interrupt(model) as stop:
-        model.fit(training, validation_data=validation, epochs=recipe.epochs, callbacks=watched, verbose=0)  # pyright: ignore[reportArgumentType]
+        # `shuffle=False`: Keras would shuffle the batches once more, by a generator that no seed of ours decides.
+        model.fit(
+            training, validation_data=validation, epochs=recipe.epochs, shuffle=False, callbacks=watched, verbose=0
+        )  # pyright: ignore[reportArgumentType]
     seconds = time.perf_counter() - start
     return Outcome(
         model=graphs.in_float32(model),
@@ -110,6 +113,7 @@ class _Record(keras.callbacks.Callback):
     def __init__(self, training: Batches, recipe: Recipe, progress: Callable[[int, int, str], None]) -> None:
         super().__init__()
         self.rows: list[dict[str, float]] = []
+        self._training = training
         self._n = len(training.paths)
         self._epochs = recipe.epochs
         self._batch_size = recipe.batch_size
@@ -117,6 +121,7 @@ class _Record(keras.callbacks.Callback):
         self._detail = ""
 
     def on_epoch_begin(self, epoch, logs=None) -> None:
+        self._training.set_epoch(epoch)  # backends differ in how often they call it for a trial pass
         self._start = time.perf_counter()
 
     def on_train_batch_end(self, batch, logs=None) -> None:

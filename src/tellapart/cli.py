@@ -110,32 +110,44 @@ _debug = click.option("--debug", is_flag=True, help="Show where an error comes f
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides splits, first weights and order.")
 @_reading
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard's log there.")
+@click.option("--history", metavar="FILE.csv", help="Write the learning curves there too, one row an epoch.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, how long it takes and how much disk.")
 @_cache
 @_json
 @_force
 @_debug
-def train(photos: str, output: str | None, json_path: str | None, dry_run: bool, debug: bool, **options: Any) -> None:
+def train(
+    photos: str,
+    output: str | None,
+    history: str | None,
+    json_path: str | None,
+    dry_run: bool,
+    force: bool,
+    debug: bool,
+    **options: Any,
+) -> None:
     """Learn to tell the classes of PHOTOS apart, and save the classifier as one file.
 
     PHOTOS has one folder of pictures for each class, or folders train, val and test with these in them.
     """
     from tellapart import api, summaries
 
-    _check_output(json_path, options["force"])
+    _check_output(json_path, force)
+    _check_output(history, force)
     if dry_run:
-        force = options["force"]
-        for only_train in ("seed", "force", "tensorboard"):
+        for only_train in ("seed", "tensorboard"):
             del options[only_train]
         plan = api.plan(photos, **options)
         _write_json(plan, json_path, force)
         _say(summaries.planned(plan), json_path)
         return
     target = output or f"{Path(os.path.abspath(photos)).name}.tellapart"
-    classifier = api.train(photos, output=target, **options)
+    classifier = api.train(photos, output=target, force=force, **options)
     assert classifier.evaluation is not None  # just trained
     result = classifier.evaluation.as_dict() | classifier.report
-    _write_json(result, json_path, options["force"])
+    _write_json(result, json_path, force)
+    if history is not None:
+        outputs.write_text(history, classifier.bundle.members["history.csv"].decode(), force=force)
     _say(summaries.trained(classifier.evaluation, classifier.report), json_path)
     _say(f"Saved: {shown(target)}", json_path)
     if classifier.report["training"]["interrupted"]:

@@ -26,10 +26,8 @@ RANKED = 3  # classes shown beside an answer
 def trained(evaluation: Evaluation, report: dict[str, Any]) -> RenderableType:
     """What `train` says at its end."""
     plan, training = report["plan"], report["training"]
-    pictures = plan["pictures"]
-    sides = ", ".join(f"{pictures[side]:,} for {side}" for side in pictures)
     lines = [
-        f"Pictures: {sides}.",
+        f"Pictures: {_sides(plan['pictures'])}.",
         f"Training: {training['epochs']} epochs in {_duration(training['seconds'])} ({training['precision']}); "
         f"kept the weights of epoch {training['best_epoch']}.",
     ]
@@ -136,11 +134,10 @@ def described(bundle: Bundle, path: str, size_bytes: int) -> RenderableType:
 def planned(plan: dict[str, Any]) -> RenderableType:
     """What `train --dry-run` says."""
     seconds, disk, recipe = plan["seconds"], plan["disk_bytes"], plan["recipe"]
-    pictures = ", ".join(f"{n:,} for {side}" for side, n in plan["pictures"].items())
     lines = [
         plan["reason"],
         f"Classes: {len(plan['classes'])}: {', '.join(map(shown, plan['classes'][:MOST_CLASSES]))}.",
-        f"Pictures: {pictures}; {len(plan['skipped']):,} not used.",
+        f"Pictures: {_sides(plan['pictures'])}; {len(plan['skipped']):,} not used.",
         f"Training: {recipe['epochs']} epochs, batches of {recipe['batch_size']}, {recipe['optimizer']} at "
         f"{recipe['learning_rate']:g}, {plan['precision']}.",
         f"Time: about {_duration(seconds['total'])} (decoding {_duration(seconds['decode'])}, "
@@ -185,6 +182,11 @@ def _confusion(evaluation: Evaluation) -> Table:
         cells = [Text(f"{n:,}", style="bold green" if i == j else "red" if n else "dim") for j, n in enumerate(row)]
         table.add_row(Text(shown(evaluation.classes[i])), *cells)
     return table
+
+
+def _sides(pictures: dict[str, int]) -> str:
+    names = {"train": "training"}
+    return ", ".join(f"{n:,} for {names.get(side, side)}" for side, n in pictures.items())
 
 
 def _plain(line: str) -> Text:

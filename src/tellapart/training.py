@@ -91,10 +91,14 @@ def train(
     watched = [record, *callbacks] if validation is None else [best, record, *callbacks]
     start = time.perf_counter()
     with _stop_on_interrupt(model) as stop:
-        # `shuffle=False`: Keras would shuffle the batches once more, by a generator that no seed of ours decides.
         model.fit(
-            training, validation_data=validation, epochs=recipe.epochs, shuffle=False, callbacks=watched, verbose=0
-        )  # pyright: ignore[reportArgumentType]
+            training,
+            validation_data=validation,
+            epochs=recipe.epochs,
+            shuffle=False,  # Keras would shuffle the batches once more, by a generator that no seed of ours decides
+            callbacks=watched,
+            verbose=0,  # pyright: ignore[reportArgumentType]
+        )
     seconds = time.perf_counter() - start
     return Outcome(
         model=graphs.in_float32(model),

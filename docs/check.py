@@ -1,0 +1,84 @@
+"""Hold the documents to the code: `python docs/check.py`; with `--write` it renews docs/help.md first.
+
+Checked: the help text, that every module stands in the architecture and every dependency in its page, that links and
+pictures exist, and that every option named in a document is one of the command line's.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from tellapart.cli import cli
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
+OF_OTHERS = {"--data", "--seeds", "--markdown", "--runs", "--write", "--no-cov"}  # options of scripts, not of the tool
+
+
+def commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
+    """Every command below a group, with its full name."""
+    for each, command in group.commands.items():
+        yield f"{name} {each}", command
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{name} {each}")
+
+
+def help_page() -> str:
+    """The help of every command as one Markdown page."""
+    parts = ["# Every command\n", "Written by `python docs/check.py --write`; a check keeps it true.\n"]
+    for name, command in [("tellapart", cli), *commands(cli, "tellapart")]:
+        context = click.Context(command, info_name=name, max_content_width=100, terminal_width=100)
+        parts.append(f"## {name}\n\n```\n{command.get_help(context)}\n```\n")
+    return "\n".join(parts)
+
+
+def problems() -> Iterator[str]:
+    """A sentence for each place where a document and the code differ."""
+    page = ROOT / "docs/help.md"
+    if not page.exists() or page.read_text() != help_page():
+        yield "docs/help.md is not what the commands say of themselves; run: python docs/check.py --write"
+
+    architecture = (ROOT / "docs/architecture.md").read_text()
+    for module in sorted(ROOT.glob("src/tellapart/[a-z]*.py")):
+        if f"`{module.stem}`" not in architecture:
+            yield f"docs/architecture.md does not name the module {module.stem}"
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    named = (ROOT / "docs/dependencies.md").read_text()
+    wanted = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
+    for requirement in wanted:
+        name = re.split(r"[\s\[<>=;]", requirement)[0]
+        if name != "tellapart" and f"`{name}" not in named:
+            yield f"docs/dependencies.md does not name {name}"
+
+    known = {"--help", "--version"}
+    for _, command in commands(cli, "tellapart"):
+        known |= {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    for document in DOCUMENTS:
+        text = document.read_text()
+        for target in re.findall(r"\]\(([^)#\s]+)\)|src=\"([^\"]+)\"", text):
+            path = target[0] or target[1]
+            if not re.match(r"https?:|mailto:", path) and not (document.parent / path).exists():
+                yield f"{document.relative_to(ROOT)} points to {path}, which is not there"
+        for option in sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - known - OF_OTHERS):
+            yield f"{document.relative_to(ROOT)} names the option {option}, which no command has"
+
+
+def main() -> None:
+    """Renew the help page if asked, then print every problem; status 1 where there is one."""
+    if "--write" in sys.argv:
+        (ROOT / "docs/help.md").write_text(help_page())
+    found = list(problems())
+    for problem in found:
+        print(problem)
+    sys.exit(1 if found else 0)
+
+
+if __name__ == "__main__":
+    main()

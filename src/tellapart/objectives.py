@@ -8,7 +8,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from tellapart import graphs
+from tellapart import graphs, kernels
 from tellapart.config import Recipe
 
 WARM_UP = 0.25  # share of the steps in which one cycle's rate rises
@@ -64,7 +64,7 @@ def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimiz
         rate = OneCycle(rate, recipe.epochs * steps_per_epoch)
     decay = recipe.weight_decay or None
     made = {
-        "adadelta": lambda: keras.optimizers.Adadelta(rate, weight_decay=decay),
+        "adadelta": lambda: kernels.adadelta(rate, decay),
         "adam": lambda: keras.optimizers.Adam(rate, weight_decay=decay),
         "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay),
         "rmsprop": lambda: keras.optimizers.RMSprop(rate, weight_decay=decay),

@@ -293,11 +293,12 @@ def demo(output: str, json_path: str | None, force: bool, debug: bool, **options
 
     _check_output(json_path, force)
     result = demos.run(folder=output, force=force, **options)
-    classifier = result.classifier
-    _write_json(result.evaluation.as_dict() | classifier.report, json_path, force)
-    _say(summaries.trained(result.evaluation, classifier.report), json_path)
+    _write_json(result.evaluation.as_dict() | result.report, json_path, force)
+    _say(summaries.trained(result.evaluation, result.report), json_path)
+    for answer in result.predictions:
+        _say(summaries.answered(answer), json_path)
     for path in result.paths:
-        _say(f"Written: {shown(str(path))}", json_path)
+        _say(f"Written: {shown(path)}", json_path)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

@@ -21,8 +21,8 @@ from tellapart import models, objectives
 from tellapart.config import Recipe
 from tellapart.outputs import write_text
 
-MEASURED_S = 0.6  # of steps, after the first one, which builds the graph
-WORTH_S = 60.0  # a training shorter than this is not worth measuring two formats for
+MEASURED_S = 0.4  # of steps, after the first one, which builds the graph
+WORTH_S = 15.0  # a training shorter than this is not worth measuring two formats for
 GAIN = 1.1  # bfloat16 rounds more: it has to be this much faster to be taken
 
 

@@ -1,0 +1,86 @@
+"""Pictures drawn for the tests, and one small classifier that is trained once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from tellapart.classifier import Classifier
+
+SHAPES = ("circles", "squares", "triangles")
+
+
+def draw(shape: str, seed: int, size: tuple[int, int] = (72, 56)) -> Image.Image:
+    """A bright shape somewhere on dark noise; another seed, another picture."""
+    rng = np.random.default_rng([seed, SHAPES.index(shape)])
+    image = Image.fromarray(rng.integers(0, 90, (size[1], size[0], 3), dtype=np.uint8))
+    side = int(rng.integers(24, 40))
+    x, y = int(rng.integers(0, size[0] - side)), int(rng.integers(0, size[1] - side))
+    colour = tuple(int(level) for level in rng.integers(150, 256, 3))
+    pen = ImageDraw.Draw(image)
+    if shape == "circles":
+        pen.ellipse((x, y, x + side, y + side), colour)
+    elif shape == "squares":
+        pen.rectangle((x, y, x + side, y + side), colour)
+    else:
+        pen.polygon([(x, y + side), (x + side, y + side), (x + side // 2, y)], colour)
+    return image
+
+
+def fill(folder: Path, shapes: tuple[str, ...] = SHAPES[:2], n: int = 40, first: int = 0) -> Path:
+    """Write `n` pictures of each shape into folder/<shape>, JPEG and PNG by turns."""
+    for shape in shapes:
+        (folder / shape).mkdir(parents=True, exist_ok=True)
+        for i in range(first, first + n):
+            ending, options = ("jpg", {"quality": 95}) if i % 2 else ("png", {})
+            draw(shape, i).save(folder / shape / f"{shape[:-1]}_{i:03d}.{ending}", **options)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_photos() -> Callable[..., Path]:
+    """`fill`, for tests that need a folder of their own."""
+    return fill
+
+
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder of the tests' own."""
+    folder = tmp_path_factory.mktemp("cache")
+    os.environ["TELLAPART_CACHE"] = str(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes, circles and squares, 40 pictures each."""
+    return fill(tmp_path_factory.mktemp("photos"))
+
+
+@pytest.fixture(scope="session")
+def three_classes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes, 20 pictures each."""
+    return fill(tmp_path_factory.mktemp("three"), SHAPES, 20)
+
+
+@pytest.fixture(scope="session")
+def trained(photos: Path) -> Classifier:
+    """A classifier of `photos`: the tutorial's network at 32 px, a few epochs."""
+    from tellapart import api
+
+    return api.train(photos, recipe="tutorial", size=32, epochs=3, seed=1, progress=False)
+
+
+@pytest.fixture(scope="session")
+def bundle_path(trained: Classifier, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bundle of `trained`."""
+    path = tmp_path_factory.mktemp("bundle") / "shapes.tellapart"
+    trained.save(path)
+    return path

@@ -41,8 +41,9 @@ class Batches(keras.utils.PyDataset):
             for validation, test and prediction, where answers are matched with files.
         label_mode: "int": int32 (B,); "binary": float32 (B, 1), 0 or 1, two classes only;
             "one_hot": float32 (B, C).
-        workers, max_queue_size: as in `keras.utils.PyDataset`: threads that prepare batches ahead. One, the
-            default, already prepares them beside the training.
+        workers, max_queue_size: as in `keras.utils.PyDataset`: threads that prepare batches ahead. With a single
+            one Keras hands the batches to tf.data's own threads, whose tuning holds up the start of an epoch by
+            seconds (benchmarks/feed.py); from two on it uses a queue of its own.
 
     The epoch is 0 at first. Within `fit` it goes up at the end of each epoch; `set_epoch` sets it, as a
     resumed run must. A plain loop (``for pixels, labels in batches``) is followed by `on_epoch_end` or
@@ -68,7 +69,7 @@ class Batches(keras.utils.PyDataset):
         augmentation: Augmentation | None = None,
         shuffle: bool = True,
         label_mode: str = "int",
-        workers: int = 1,
+        workers: int = 2,
         max_queue_size: int = 10,
     ) -> None:
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=max_queue_size)

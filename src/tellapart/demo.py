@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from tellapart import api, outputs, sheets
-from tellapart.classifier import Classifier, PathLike, require
-from tellapart.errors import OutputError
+from tellapart import api, outputs, pictures, sheets
+from tellapart.classifier import Classifier, PathLike, require, require_keras
+from tellapart.errors import OutputError, PictureError
 from tellapart.evaluation import Evaluation
-from tellapart.files import because, shown
+from tellapart.files import because, is_hidden, shown
 from tellapart.predict import Prediction
 from tellapart.progress import Progress
 
-MOST_CLASSES = 25  # pictures on the sheet
+MOST_CLASSES = 24  # pictures on the sheet
+PHOTOS, BUNDLE, SHEET = "photos", "model.tellapart", "sheet.png"  # what a demo's folder holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,32 +30,38 @@ class DemoResult:
 
     classifier: Classifier  # loaded back from its bundle
     evaluation: Evaluation  # on the test split
-    report: dict[str, object]  # plan, times and notes of the training
-    predictions: tuple[Prediction, ...]  # one test picture of each class
-    truths: tuple[str, ...]  # their right labels
-    paths: tuple[Path, ...]  # what was written
+    report: dict[str, Any]  # plan, times and notes of the training
+    predictions: tuple[Prediction, ...]  # one test picture of each class, at most 24
+    truths: tuple[str, ...]  # their right labels, in class order
+    paths: tuple[Path, ...]  # what was written, or stood there already: photos (the digits only), bundle, sheet
 
 
 def write_digits(folder: Path) -> None:
-    """Write scikit-learn's handwritten digits (UCI, 1,797 pictures, 8×8, grey) as PNG, one folder a class.
+    """Write scikit-learn's handwritten digits (1,797 pictures, 8×8, grey) as PNG files, one folder a class.
 
-    Their 17 levels, 0–16, become 0–255. The folder appears when it is complete.
+    `folder`/7/0011.png is picture 11 of `sklearn.datasets.load_digits` (the test part of "Optical Recognition of
+    Handwritten Digits", E. Alpaydin and C. Kaynak, UCI, 1998), a 7; its levels 0–16 become 0–255. A new folder appears
+    when it is complete. In one that exists, digits that are there stay as they are and those that are missing are
+    added; nothing is ever removed.
 
     Raises:
         MissingPackageError: scikit-learn is not installed.
-        OutputError: the folder cannot be written.
+        OutputError: the folder holds anything else, or cannot be written.
     """
-    from PIL import Image
-
     digits = require("sklearn.datasets", "scikit-learn", "train").load_digits()
     levels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    wanted = {f"{digit}/{i:04d}.png": levels[i] for i, digit in enumerate(digits.target)}
     temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
-        for i, (pixels, digit) in enumerate(zip(levels, digits.target, strict=True)):
-            picture = temporary / str(digit) / f"{i:04d}.png"
-            picture.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(pixels).save(picture)
-        temporary.replace(folder)
+        there = _digits_in(folder, wanted) if os.path.lexists(folder) else None
+        _write_pictures(temporary, {name: pixels for name, pixels in wanted.items() if name not in (there or ())})
+        if there is None:
+            temporary.replace(folder)
+        elif len(there) < len(wanted):
+            for picture in sorted(temporary.rglob("*.png")):
+                place = folder / picture.relative_to(temporary)
+                place.parent.mkdir(exist_ok=True)
+                picture.replace(place)
     except OSError as error:
         raise OutputError(
             f"The digits could not be written to {shown(folder)}: {because(error)}. Name another folder with -o."
@@ -63,8 +72,8 @@ def write_digits(folder: Path) -> None:
 
 def run(
     data: PathLike | None = None,
-    *,
     folder: PathLike = "demo",
+    *,
     recipe: str = "auto",
     epochs: int | None = None,
     cache: PathLike | None = None,
@@ -74,46 +83,106 @@ def run(
     """Train on the digits, or on `data`; load the bundle back, answer one test picture of each class, draw a sheet.
 
     Args:
-        data: a folder of class folders; left out, the digits are written to `folder`/digits.
-        folder: where to write; made where it is missing. Of what is in it only what is named here is ever replaced.
+        data: a folder of pictures in any layout that `train` takes, which is only read; left out, the digits are
+            written to `folder`/photos (see `write_digits`).
+        folder: where to write model.tellapart and sheet.png; made where it is missing. Nothing else in it is touched.
         recipe, epochs, cache, progress: as in `train`.
-        force: replace model.tellapart and sheet.png from an earlier run.
+        force: replace model.tellapart and sheet.png where they exist.
 
     Raises:
-        OutputError: something of that name exists and `force` is not set, or the disk refuses.
+        OutputError: one of these exists and `force` is not set, `folder`/photos holds anything but the digits,
+            `folder` stands among the pictures of `data`, or the disk refuses.
+        MissingPackageError: Keras or scikit-learn is not installed.
     """
     home = Path(folder)
-    bundle, picture = home / "model.tellapart", home / "sheet.png"
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    bundle, sheet = home / BUNDLE, home / SHEET
+    if data is not None and Path(data).resolve() in (home.resolve(), *home.resolve().parents):
         raise OutputError(
-            f"The demo's folder {shown(home)} could not be made: {because(error)}. Name another one with -o."
-        ) from error
-    for path in (bundle, picture):
-        outputs.check(path, force=force)
-    photos = Path(data) if data is not None else home / "digits"
-    if data is None and not photos.exists():
-        write_digits(photos)
-    trained = api.train(
-        photos, output=bundle, recipe=recipe, epochs=epochs, cache=cache, force=force, progress=progress
-    )
+            f"The demo's folder must stand outside the pictures, or the sheet would be one of them the next time; "
+            f"{shown(home)} is in {shown(data)}. Name another folder with -o."
+        )
+    with _made(home):
+        for path in (bundle, sheet):
+            outputs.check(path, force=force)
+        require_keras()  # before anything is written
+        photos = home / PHOTOS if data is None else Path(data)
+        if data is None:
+            write_digits(photos)
+        trained = api.train(
+            photos, output=bundle, recipe=recipe, epochs=epochs, cache=cache, force=force, progress=progress
+        )
     evaluation = trained.evaluation
     assert evaluation is not None  # just trained
     classifier = api.load(bundle)
-    paths, truths = _one_of_each(evaluation)
-    predictions = classifier.predict(paths)
+    asked = _one_of_each(evaluation)
+    predictions = classifier.predict(list(asked.values()))
+    sheets.save(sheets.sheet(predictions, truths=list(asked), title=_title(evaluation)), sheet, force=force)
+    return DemoResult(
+        classifier=classifier,
+        evaluation=evaluation,
+        report=trained.report,
+        predictions=tuple(predictions),
+        truths=tuple(asked),
+        paths=(bundle, sheet) if data is not None else (photos, bundle, sheet),
+    )
+
+
+def _write_pictures(folder: Path, wanted: dict[str, np.ndarray]) -> None:
+    from PIL import Image
+
+    for name, pixels in wanted.items():
+        place = folder / name
+        place.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place)
+
+
+def _digits_in(folder: Path, wanted: dict[str, np.ndarray]) -> set[str]:
+    """Which of the digits are in `folder`. Raises OutputError where anything else is, be it a changed digit."""
+    there = set()
+    for path in sorted(folder.rglob("*")) if folder.is_dir() else [folder]:
+        name = path.relative_to(folder).as_posix()
+        if is_hidden(path.name) or (path.is_dir() and name in {digit.split("/")[0] for digit in wanted}):
+            continue
+        try:
+            same = name in wanted and np.array_equal(pictures.read(path).pixels[..., 0], wanted[name])
+        except PictureError:
+            same = False
+        if not same:
+            raise OutputError(
+                f"{shown(folder)} must hold the demo's digits and nothing else; {shown(path)} is none of them. "
+                f"Move it away, or name another folder with -o."
+            )
+        there.add(name)
+    return there
+
+
+@contextlib.contextmanager
+def _made(folder: Path):
+    """Make a folder where it is missing; where nothing came of it, take it away again."""
+    new = not os.path.lexists(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"The demo's folder {shown(folder)} could not be made: {because(error)}. Name another one with -o."
+        ) from error
+    try:
+        yield
+    finally:
+        if new:
+            with contextlib.suppress(OSError):  # it is not empty: all went well
+                folder.rmdir()
+
+
+def _one_of_each(evaluation: Evaluation) -> dict[str, str]:
+    """The test picture of each class that is first by path, by class name, in class order."""
+    pairs = sorted(zip(evaluation.labels.tolist(), evaluation.paths, strict=True), reverse=True)
+    first = dict(pairs)
+    return {name: first[i] for i, name in enumerate(evaluation.classes[:MOST_CLASSES])}
+
+
+def _title(evaluation: Evaluation) -> str:
     low, high = evaluation.accuracy_interval
-    title = f"{evaluation.accuracy:.1%} of {evaluation.n:,} test pictures right (95 % sure: {low:.1%} to {high:.1%})"
-    sheets.save(sheets.sheet(predictions, truths=truths, title=title), picture, force=force)
-    return DemoResult(classifier, evaluation, trained.report, tuple(predictions), tuple(truths), (bundle, picture))
-
-
-def _one_of_each(evaluation: Evaluation) -> tuple[list[str | os.PathLike[str]], list[str]]:
-    """The first test picture of each class, in class order."""
-    paths: list[str | os.PathLike[str]] = []
-    truths = []
-    for i, name in list(enumerate(evaluation.classes))[:MOST_CLASSES]:
-        paths.append(evaluation.paths[int(np.flatnonzero(evaluation.labels == i)[0])])
-        truths.append(name)
-    return paths, truths
+    right = int((evaluation.predicted == evaluation.labels).sum())
+    shares = [f"{100 * share:.1f} %" for share in (evaluation.accuracy, low, high)]
+    return f"{right:,} of {evaluation.n:,} test pictures right: {shares[0]} (95 % sure: {shares[1]} to {shares[2]})"

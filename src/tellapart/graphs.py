@@ -97,15 +97,24 @@ def three_outputs(model: keras.Model) -> keras.Model:
     if last.units == 1:
         logits = keras.ops.concatenate([keras.ops.zeros_like(logits), logits], axis=-1)
     embedding = layers.Flatten(dtype="float32")(last.input)
-    maps = [layer.output for layer in model.layers if _has_places(layer)]
-    # A network of dense layers has no map of its own: there the picture is the map.
-    feature_map = maps[-1] if maps else layers.Rescaling(1.0, dtype="float32")(model.inputs[0])
+    feature_map = _last_map(last.input)
+    if feature_map is None:  # a network of dense layers: there the picture is the map
+        feature_map = layers.Rescaling(1.0, dtype="float32")(model.inputs[0])
     return keras.Model(model.inputs[0], [logits, embedding, feature_map])
 
 
-def _has_places(layer: keras.Layer) -> bool:
-    shape = getattr(layer.output, "shape", ())
-    return not isinstance(layer, layers.InputLayer) and len(shape) == 4 and None not in shape[1:]
+def _last_map(tensor: Any) -> Any:
+    """The last value before `tensor` that has places, (B, H, W, K), and is not the picture itself; None if none."""
+    waiting = [tensor]
+    while waiting:
+        tensor = waiting.pop(0)
+        operation, node, _ = tensor._keras_history
+        if isinstance(operation, layers.InputLayer):
+            continue
+        if len(tensor.shape) == 4 and None not in tensor.shape[1:]:
+            return tensor
+        waiting.extend(operation._inbound_nodes[node].input_tensors)
+    return None
 
 
 def to_onnx(model: keras.Model) -> bytes:

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 MARGIN_PX, GAP_PX = 24, 20
 BAR_PX = 6
-DISC_PX = 18  # the sign for right or wrong
 ACROSS = 5  # pictures in a row, unless asked otherwise
 MOST_PICTURES = 400  # a sheet of more would be tens of thousands of px high
 CELLS_PX = (64, 1024)
@@ -88,8 +87,8 @@ def sheet(
         _place(canvas, one, x, y, cell_px, small_px)
         y += cell_px + round(1.4 * small_px)
         if one.error is None:
-            _sureness(canvas, one.probability or 0.0, _colour(one, truth), x, y, cell_px, small_px)
-            y += round(1.5 * text_px)
+            _sureness(canvas, one, _colour(one, truth), x, y, cell_px, small_px)
+        y += round(1.5 * text_px)
         _answer(canvas, one, truth, x, y, cell_px, text_px)
         text, colour = second[i]
         _write(canvas, fit_text(text, small_px, cell_px), x, y + round(1.45 * small_px), small_px, colour)
@@ -136,7 +135,7 @@ def _place(canvas: Image.Image, one: Prediction, x: int, y: int, cell_px: int, s
     icon_px = cell_px // 4
     _draw(canvas, (x + (cell_px - icon_px) // 2, y + cell_px // 6, icon_px, icon_px), UNSURE, _torn)
     baseline = y + cell_px // 6 + icon_px + round(1.6 * small_px)
-    room = (y + cell_px - baseline) // round(1.3 * small_px) + 1
+    room = max((y + cell_px - 6 - baseline) // round(1.3 * small_px) + 1, 1)
     for line in _wrapped(found, small_px, cell_px - 16, room):
         _write(canvas, line, x + (cell_px - _length(line, small_px)) // 2, baseline, small_px, FAINT)
         baseline += round(1.3 * small_px)
@@ -165,16 +164,21 @@ def _colour(one: Prediction, truth: str | None) -> str:
     return NEUTRAL if truth is None else RIGHT if one.label == truth else WRONG
 
 
-def _sureness(canvas: Image.Image, share: float, colour: str, x: int, y: int, width_px: int, size_px: int) -> None:
+def _sureness(canvas: Image.Image, one: Prediction, colour: str, x: int, y: int, width_px: int, size_px: int) -> None:
     """A bar as long as the probability, and the probability, on the line whose baseline is `y`."""
-    text = f"{100 * share:.0f} %"
-    if not 0.005 <= share < 0.995:
-        text = "< 1 %" if share < 0.5 else "> 99 %"  # no model is ever sure
-    _write(canvas, text, x + width_px - _length(text, size_px), y, size_px, INK)
+    share = one.probability or 0.0
+    if one.label is not None:  # beside "unknown" a number would be read as how sure that is
+        _write(canvas, _percent(share), x + width_px - _length(_percent(share), size_px), y, size_px, INK)
     full_px = width_px - _length("> 99 %", size_px) - 8
     y -= round(0.36 * size_px) + BAR_PX // 2  # the middle of the digits
     _draw(canvas, (x, y, full_px, BAR_PX), LINE, _pill)
     _draw(canvas, (x, y, max(round(full_px * share), BAR_PX), BAR_PX), colour, _pill)
+
+
+def _percent(share: float) -> str:
+    if 0.005 <= share < 0.995:
+        return f"{100 * share:.0f} %"
+    return "> 99 %" if share > 0.5 else "< 1 %"  # never 100: no model is that sure
 
 
 def _answer(
@@ -186,9 +190,14 @@ def _answer(
         return
     left = 0
     if truth is not None:
-        disc = (x, y - round(0.36 * size_px) - DISC_PX // 2, DISC_PX, DISC_PX)
-        _draw(canvas, disc, _colour(one, truth), _tick if one.label == truth else _cross)
-        left = DISC_PX + 6
+        disc_px = size_px + 1
+        _draw(
+            canvas,
+            (x, y - round(0.36 * size_px) - disc_px // 2, disc_px, disc_px),
+            _colour(one, truth),
+            _tick if one.label == truth else _cross,
+        )
+        left = disc_px + 6
     name = fit_text(one.label, size_px, width_px - left, bold=True)
     _write(canvas, name, x + left, y, size_px, INK, bold=True)
 
@@ -198,7 +207,7 @@ def _second_line(one: Prediction, truth: str | None) -> tuple[str, str]:
     if one.error is not None:
         return os.path.basename(one.path), FAINT
     if one.label is None:
-        nearest = f"most like {one.ranked[0][0]}" if one.ranked else ""
+        nearest = f"most like {one.ranked[0][0]}, {_percent(one.ranked[0][1])}" if one.ranked else ""
         return (nearest if truth is None else f"it is {truth}"), FAINT
     return (f"it is {truth}", WRONG) if truth not in (None, one.label) else ("", FAINT)
 

@@ -24,7 +24,7 @@ OPSET = 18
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """The same network with the same weights, every layer in float32."""
+    """The same network with the same weights, every layer in float32; not compiled, so without optimizer state."""
 
     def as_float32(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
@@ -32,7 +32,11 @@ def in_float32(model: keras.Model) -> keras.Model:
             config["dtype"] = "float32"
         return layer.__class__.from_config(config)
 
-    copy = keras.models.clone_model(model, clone_function=as_float32, recursive=True)
+    compiled, model.compiled = model.compiled, False  # Keras would compile the copy as well
+    try:
+        copy = keras.models.clone_model(model, clone_function=as_float32, recursive=True)
+    finally:
+        model.compiled = compiled
     copy.set_weights(model.get_weights())
     return copy
 

@@ -14,7 +14,8 @@ from tellapart.errors import PictureError, SettingsError
 
 LOOKED_AT = 48  # pictures that `auto` opens, spread evenly over all
 TINY_PX = 40  # pictures up to this side are digits, icons, patches: a smaller network input loses nothing
-SEEN_IN_ALL = 120_000  # pictures that a scratch training sees, over all its epochs, unless told otherwise
+# Pictures that a scratch training sees, over all its epochs, unless told otherwise. Digits gained nothing beyond.
+SEEN, SEEN_TINY = 102_400, 30_000
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
 
 
@@ -71,20 +72,29 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     for setting in ("conv", "dense"):
         if asked.get(setting) is not None:
             raise SettingsError(f"--{setting} goes with --recipe tutorial; got it with {name}. Leave one of them out.")
-    n = sum(entry.split in (None, "train") for entry in catalog.entries)
-    epochs = min(max(round(SEEN_IN_ALL / max(n, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
-    recipe, why = SCRATCH.override(epochs=epochs), f"{epochs} epochs suit {n:,} pictures"
-    if name == "auto":
-        side, grey = _look(catalog)
-        if side <= TINY_PX:
-            recipe = recipe.override(size_px=32)
-            why += f"; 32 px suit pictures of {side} px"
-            if grey:
-                # Tiny grey pictures are mostly digits and letters, which a mirror turns into others.
-                recipe = recipe.override(flip=False)
-                why += ", and no mirroring, since tiny grey pictures are mostly characters"
-    chosen = recipe.override(**settings)
-    return Choice(chosen, f"A residual network from scratch at {chosen.size_px} px: {why}.")
+    side, grey = _look(catalog)
+    tiny = side <= TINY_PX
+    suited = {"epochs": _epochs(catalog, SEEN_TINY if tiny else SEEN)}
+    notes = []
+    if name == "auto" and tiny:
+        suited["size_px"] = 32
+        notes.append(f"32 px suit pictures of {side} px")
+        if grey:
+            # Tiny grey pictures are mostly digits and letters, which a mirror turns into others.
+            suited["flip"] = False
+            notes.append("no mirroring, since tiny grey pictures are mostly characters")
+    recipe = SCRATCH.override(**suited).override(**settings)
+    kept = [note for note in notes if all(settings.get(field) is None for field in ("size_px", "flip"))]
+    why = "".join(f"; {note}" for note in kept)
+    return Choice(recipe, f"A residual network from scratch: {recipe.epochs} epochs at {recipe.size_px} px{why}.")
+
+
+def _epochs(catalog: Catalog, seen: int) -> int:
+    """How many epochs let the network see `seen` pictures."""
+    entries = catalog.entries
+    given = sum(entry.split == "train" for entry in entries)
+    n = given or round(0.8 * len(entries))  # what the splits will leave for training
+    return min(max(round(seen / max(n, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
 def _look(catalog: Catalog) -> tuple[int, bool]:

@@ -29,7 +29,7 @@ class Outcome:
 
     model: keras.Model  # float32, with the weights of the best epoch
     history: tuple[dict[str, float], ...]  # one row an epoch: loss, accuracy, val_loss, val_accuracy, rate, seconds
-    best_epoch: int  # 1-based, by validation accuracy; the last one where there is no validation split
+    best_epoch: int  # 1-based, by validation accuracy, then loss; the last one where there is no validation split
     precision: str  # of training: "float32" or "mixed_bfloat16"
     n_pictures: int  # training pictures, each seen once an epoch
     seconds: float  # wall time of `fit`, validation included
@@ -67,19 +67,14 @@ def train(
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Callable[[int, int, str], None] = lambda done, total, detail: None,
 ) -> Outcome:
-    """Compile and fit `model`; keep the weights of the epoch with the best validation accuracy.
+    """Compile and fit `model`; keep the weights of the best epoch (see `_Best`).
 
     Ctrl-C ends the training after the batch that is under way: what was learned so far is kept, `interrupted` says so.
     A second Ctrl-C raises KeyboardInterrupt as ever.
 
     `progress` is called with pictures done, pictures in all, and a line about the last epoch.
     """
-    best = keras.callbacks.EarlyStopping(
-        monitor="val_accuracy",
-        mode="max",
-        patience=recipe.patience or recipe.epochs,
-        restore_best_weights=True,
-    )
+    best = _Best(recipe.patience)
     objectives.compile_model(
         model,
         recipe,
@@ -103,12 +98,39 @@ def train(
     return Outcome(
         model=graphs.in_float32(model),
         history=tuple(record.rows),
-        best_epoch=len(record.rows) if validation is None else best.best_epoch + 1,
+        best_epoch=len(record.rows) if validation is None else best.epoch,
         precision=precision,
         n_pictures=len(training.paths),
         seconds=seconds,
         interrupted=stop.is_set(),
     )
+
+
+class _Best(keras.callbacks.Callback):
+    """Keeps the weights of the best epoch by validation accuracy, and stops after `patience` epochs without a better.
+
+    Among epochs of equal accuracy the one of the lowest loss is the best: with few validation pictures many are equal,
+    and the loss tells which of them is surest.
+    """
+
+    def __init__(self, patience: int | None) -> None:
+        super().__init__()
+        self.epoch = 0  # 1-based
+        self._patience = patience
+        self._best = (-1.0, 0.0)  # validation accuracy, negative validation loss
+        self._weights: list[np.ndarray] = []
+
+    def on_epoch_end(self, epoch, logs=None) -> None:
+        logs = logs or {}
+        score = (logs["val_accuracy"], -logs["val_loss"])
+        if score > self._best:
+            self._best, self.epoch, self._weights = score, epoch + 1, self.model.get_weights()
+        elif self._patience is not None and epoch + 1 - self.epoch >= self._patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs=None) -> None:
+        if self._weights:
+            self.model.set_weights(self._weights)
 
 
 class _Record(keras.callbacks.Callback):

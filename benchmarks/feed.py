@@ -2,9 +2,9 @@
 
     python benchmarks/feed.py [--epochs 8]
 
-The tutorial's network on noise. With one worker Keras hands a `PyDataset` to tf.data, whose tuning thread is waited for
-when an iterator ends: some epochs begin seconds late with both cores idle. From two workers on Keras uses its own queue.
-Printed: the seconds of each epoch, and the longest wait between an epoch's begin and its first batch.
+The tutorial's network on noise. With one worker Keras hands a `PyDataset` to tf.data, whose tuning thread is waited
+for when an iterator ends: some epochs begin seconds late with both cores idle. From two workers on Keras uses its own
+queue. Printed: the seconds of each epoch, and the longest wait between an epoch's begin and its first batch.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def main() -> None:
     epochs = parser.parse_args().epochs
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (N, 64, 64, 3), dtype=np.uint8)
-    print("| workers | median epoch | slowest epoch after the first | longest wait for a first batch |\n|---|---|---|---|")
+    print("| workers | median epoch | slowest epoch after the first | longest wait for a first batch |")
+    print("|---|---|---|---|")
     for workers in (1, 2, 1, 2):
         batches = Batches(
             pixels, np.arange(N), np.arange(N) % 2, class_names=("a", "b"), paths=[""] * N, size_px=64,

@@ -51,7 +51,8 @@ def problems() -> Iterator[str]:
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = (ROOT / "docs/dependencies.md").read_text()
-    wanted = [*project["dependencies"], *(each for extra in project["optional-dependencies"].values() for each in extra)]
+    extras = project["optional-dependencies"].values()
+    wanted = [*project["dependencies"], *(each for extra in extras for each in extra)]
     for requirement in wanted:
         name = re.split(r"[\s\[<>=;]", requirement)[0]
         if name != "tellapart" and f"`{name}" not in named:

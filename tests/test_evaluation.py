@@ -51,3 +51,13 @@ def test_nothing_is_left_where_all_were_trained_on(evaluation: Evaluation) -> No
     )
     assert seen.unseen() is None
     assert seen.as_dict()["accuracy_unseen"] is None
+
+
+def test_a_notebook_shows_it_with_names_escaped(evaluation: Evaluation) -> None:
+    odd = Evaluation(("<b>", "a\nb"), evaluation.probabilities, evaluation.labels, evaluation.paths)
+    shown = odd._repr_html_()
+    assert "Accuracy 66.7%" in shown
+    assert "&lt;b&gt;" in shown
+    assert "<td><b><b></b></td>" not in shown
+    assert "a\\nb" in shown
+    assert "<td>3</td><td>1</td>" in shown

@@ -64,12 +64,8 @@ def tiff(width: int, height: int, bits: int, photometric: int, sample_format: in
 
 def exif_block(orientation: int, order: str = "<", kind: int = 3) -> bytes:
     """An Exif block of two tags; `kind` 3 is SHORT, 4 is LONG."""
-    value = struct.pack(
-        order + ("HH" if kind == 3 else "I"), *([orientation, 0] if kind == 3 else [orientation])
-    )
-    entries = (
-        struct.pack(order + "HHII", 0x0100, 4, 1, 7) + struct.pack(order + "HHI", 0x0112, kind, 1) + value
-    )
+    value = struct.pack(order + ("HH" if kind == 3 else "I"), *([orientation, 0] if kind == 3 else [orientation]))
+    entries = struct.pack(order + "HHII", 0x0100, 4, 1, 7) + struct.pack(order + "HHI", 0x0112, kind, 1) + value
     start = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", 8)
     return b"Exif\0\0" + start + struct.pack(order + "H", 2) + entries + bytes(4)
 
@@ -83,9 +79,7 @@ def lab_profile(lightness: float) -> bytes:
     table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + matrix + ramp * 4 + grid + ramp * 3
     table += bytes(-len(table) % 4)
     tags = struct.pack(">I4sII", 1, b"A2B0", 144, len(table))
-    head = (
-        struct.pack(">II", 144 + len(table), 0) + struct.pack(">I", 0x02400000) + b"prtrCMYKLab " + bytes(12)
-    )
+    head = struct.pack(">II", 144 + len(table), 0) + struct.pack(">I", 0x02400000) + b"prtrCMYKLab " + bytes(12)
     head += b"acsp" + bytes(28) + struct.pack(">iii", 0xF6D6, 0x10000, 0xD32D)
     return head.ljust(128, b"\0") + tags + table
 
@@ -384,9 +378,7 @@ def test_both_roads_give_the_same_pixels(subsampling, progressive, monkeypatch):
     The 1 is left for builds that round in another way.
     """
     monkeypatch.setattr(ImageFile, "MAXBLOCK", 2**20)  # the writer's buffer, too small by default for noise
-    for seed, (height, width) in enumerate(
-        [(1, 1), (7, 5), (16, 17), (33, 47), (63, 129), (200, 301), (257, 255)]
-    ):
+    for seed, (height, width) in enumerate([(1, 1), (7, 5), (16, 17), (33, 47), (63, 129), (200, 301), (257, 255)]):
         image = drawn(height, width, seed)
         for quality in (30, 95):
             options = {"quality": quality, "progressive": progressive}
@@ -396,11 +388,7 @@ def test_both_roads_give_the_same_pixels(subsampling, progressive, monkeypatch):
                 data = encode(image, "JPEG", subsampling=subsampling, **options)
             for at_least_px in (None, 8, 10, 24, 64):
                 fast, tolerant = roads(data, at_least_px)
-                assert (
-                    (fast.width_px, fast.height_px)
-                    == (tolerant.width_px, tolerant.height_px)
-                    == (width, height)
-                )
+                assert (fast.width_px, fast.height_px) == (tolerant.width_px, tolerant.height_px) == (width, height)
                 assert fast.pixels.shape == tolerant.pixels.shape
                 assert np.abs(fast.pixels.astype(int) - tolerant.pixels).max() <= 1
 
@@ -657,9 +645,7 @@ def test_a_tiff_with_too_few_strips_is_refused():
     ):
         pixels = pictures.decode(encode(SMALL, "TIFF", **options)).pixels
         turned = 0x0112 in options.get("tiffinfo", {})
-        np.testing.assert_array_equal(
-            pixels, np.rot90(np.asarray(SMALL), -1) if turned else np.asarray(SMALL)
-        )
+        np.testing.assert_array_equal(pixels, np.rot90(np.asarray(SMALL), -1) if turned else np.asarray(SMALL))
 
 
 @pytest.mark.parametrize("name", [b"zTXt", b"iTXt"])
@@ -669,17 +655,13 @@ def test_a_text_bomb_in_a_png_is_refused(name):
     assert reason(png(1, 1, 8, 0, b"\0\0", chunk(name, content))).startswith("damaged PNG: ")
 
 
-@pytest.mark.parametrize(
-    "error", [MemoryError(), RecursionError("too deep"), struct.error("a\nb"), KeyError("x")]
-)
+@pytest.mark.parametrize("error", [MemoryError(), RecursionError("too deep"), struct.error("a\nb"), KeyError("x")])
 def test_whatever_a_decoder_raises_becomes_one_line(monkeypatch, error):
     def fail(*_):
         raise error
 
     monkeypatch.setattr(pictures, "_to_rgb", fail)
-    expected = (
-        "PNG that needs more memory than there is" if isinstance(error, MemoryError) else "damaged PNG: "
-    )
+    expected = "PNG that needs more memory than there is" if isinstance(error, MemoryError) else "damaged PNG: "
     assert reason(FILES["PNG"]).startswith(expected)
 
 

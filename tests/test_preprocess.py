@@ -47,9 +47,7 @@ def expected_square(pixels: np.ndarray, size: int) -> np.ndarray:
 
 @pytest.mark.parametrize("size", [7, 1025, 0, -64, 64.0, "64", None, True])
 def test_a_size_out_of_range_is_refused(size):
-    with pytest.raises(
-        SettingsError, match=r"^size_px must be a whole number from 8 to 1024; got .*\. Try 224\.$"
-    ):
+    with pytest.raises(SettingsError, match=r"^size_px must be a whole number from 8 to 1024; got .*\. Try 224\.$"):
         Preprocess(size)
 
 
@@ -100,9 +98,7 @@ def test_shrinking_by_whole_factors_takes_the_means_of_blocks():
 
 
 def test_a_fine_pattern_becomes_its_mean_and_not_a_false_one():
-    checks = (
-        np.where(np.indices((64, 64)).sum(axis=0)[:, :, None] % 2, 255, 0).astype(np.uint8).repeat(3, axis=2)
-    )
+    checks = np.where(np.indices((64, 64)).sum(axis=0)[:, :, None] % 2, 255, 0).astype(np.uint8).repeat(3, axis=2)
     assert set(np.unique(fit(checks, Preprocess(16)))) <= {127, 128}
 
 

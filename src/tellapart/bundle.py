@@ -23,6 +23,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,6 +44,14 @@ MAX_MEMBER_BYTES = 2 * 2**30
 MAX_TOTAL_BYTES = 4 * 2**30
 MAX_CLASSES = 100_000
 
+# What those who read a manifest rely on, beyond `classes`, `temperature` and `metrics`.
+FIELDS: dict[str, dict[str, Any]] = {
+    "training": {"epochs": int, "pictures": dict},
+    "provenance": {
+        "recipe": dict, "seed": int, "created": str, "machine": str, "versions": dict, "catalog_fingerprint": str,
+    },
+}  # fmt: skip
+
 REMEDY = "Get the file again, or train anew."
 
 
@@ -60,11 +69,20 @@ class Bundle:
 
     def splits(self) -> dict[str, list[str]]:
         """Content hashes (SHA-256, hex) of the pictures of "train", "validation" and "test"."""
-        return json.loads(self.members["splits.json"])
+        try:
+            splits = json.loads(self.members["splits.json"])
+            if all(isinstance(content, str) for side in splits.values() for content in side):
+                return splits
+        except (ValueError, RecursionError, AttributeError, TypeError) as error:
+            raise BundleError(f"A bundle's splits must be lists of hashes ({_one_line(error)}). {REMEDY}") from error
+        raise BundleError(f"A bundle's splits must be lists of hashes. {REMEDY}")
 
     def embeddings(self) -> np.ndarray:
         """The training pictures' embeddings, float16 (N, D), in the order of `splits()["train"]`."""
-        return np.load(io.BytesIO(self.members["embeddings.npy"]), allow_pickle=False)
+        try:
+            return np.load(io.BytesIO(self.members["embeddings.npy"]), allow_pickle=False)
+        except (ValueError, EOFError, MemoryError) as error:
+            raise BundleError(f"A bundle's embeddings must be a plain array ({_one_line(error)}). {REMEDY}") from error
 
 
 def make(
@@ -121,7 +139,7 @@ def read(path: str | os.PathLike[str]) -> Bundle:
             return _read(archive, name)
     except PermissionError as error:
         raise BundleError(f"The bundle {name} must be readable; {error.strerror}. Change its permissions.") from error
-    except (zipfile.BadZipFile, EOFError, OSError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
         # What zipfile raises for a file that is no zip, is cut short, encrypted or oddly packed.
         raise BundleError(f"{name} is not a bundle, or is damaged ({_one_line(error)}). {REMEDY}") from error
 
@@ -133,6 +151,8 @@ def _read(archive: zipfile.ZipFile, name: str) -> Bundle:
         raise BundleError(f"{name} is a zip file but not a bundle: it has no {MANIFEST}. Give a .tellapart file.")
     if len(set(found)) != len(found):
         raise BundleError(f"{name} must hold each member once; some stand twice. {REMEDY}")
+    if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in infos):
+        raise BundleError(f"{name} must be stored or deflated; a member is packed in another way. {REMEDY}")
     sizes = {info.filename: info.file_size for info in infos}
     if sizes[MANIFEST] > MAX_MANIFEST_BYTES:
         raise BundleError(f"The manifest of {name} must be under {MAX_MANIFEST_BYTES:,} bytes. {REMEDY}")
@@ -167,7 +187,7 @@ def _manifest(content: bytes, name: str) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BundleError(f"{name} is a zip file but not a bundle. Give a .tellapart file.")
     version = manifest.get("format_version")
-    if version != FORMAT_VERSION:
+    if version != FORMAT_VERSION or isinstance(version, bool):
         raise BundleError(
             f"{name} must have bundle format {FORMAT_VERSION}; it has {_one_line(version)!s:.40}. "
             f"Use the version of tellapart that wrote it, or train anew."
@@ -187,10 +207,27 @@ def _first_wrong_field(manifest: dict[str, Any]) -> str | None:
     for field in ("preprocess", "metrics", "training", "provenance", "members", "abstention"):
         if not isinstance(manifest.get(field), dict):
             return f"`{field}` must be there"
+        for name, kind in FIELDS.get(field, {}).items():
+            if not isinstance(manifest[field].get(name), kind) or isinstance(manifest[field][name], bool):
+                return f"`{field}` must have `{name}`"
+    if not all(
+        _number(n, 0, 2**53) for n in (manifest["training"]["epochs"], *manifest["training"]["pictures"].values())
+    ):
+        return "`training` must have counts"
+    for side, numbers in manifest["metrics"].items():
+        if not isinstance(numbers, dict) or not isinstance(numbers.get("accuracy_interval"), list):
+            return f"`metrics` must have `accuracy_interval` for {_one_line(side)!s:.40}"
+        shares = [numbers.get("accuracy"), *numbers["accuracy_interval"]]
+        if len(shares) != 3 or not all(_number(share, 0, 1) for share in shares):
+            return f"`metrics` must be shares from 0 to 1 for {_one_line(side)!s:.40}"
     temperature = manifest.get("temperature")
-    if isinstance(temperature, bool) or not isinstance(temperature, (int, float)) or not 1e-3 <= temperature <= 1e3:
+    if not _number(temperature, 1e-3, 1e3):
         return "`temperature` must be a number from 0.001 to 1000"
     return None
+
+
+def _number(value: Any, low: float, high: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
 
 
 def _fingerprint(content: bytes) -> dict[str, Any]:

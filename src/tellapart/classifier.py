@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import functools
 import importlib
+import io
 import os
 import sys
 import tempfile
@@ -65,6 +67,12 @@ class Classifier:
     def metrics(self) -> dict[str, Any]:
         """What was measured when it was trained: `test`, `validation` and `train`, each with its `accuracy`."""
         return dict(self.bundle.manifest["metrics"])
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """The learning curves, one row an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds."""
+        rows = csv.DictReader(io.StringIO(self.bundle.members["history.csv"].decode()))
+        return [{name: float(value) for name, value in row.items()} for row in rows]
 
     @functools.cached_property
     def keras_model(self) -> keras.Model:

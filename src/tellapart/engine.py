@@ -37,6 +37,8 @@ class Engine:
         options.intra_op_num_threads = threads or os.cpu_count() or 1
         options.inter_op_num_threads = 1
         options.log_severity_level = 3  # errors; they come as exceptions too
+        # A graph may name files to read weights from; ours holds its own, so a folder is named that has no files.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         try:
             self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the runtime's own exceptions have no common base
@@ -51,9 +53,14 @@ class Engine:
             raise BundleError(
                 f"The graph must have the outputs {LOGITS}, {EMBEDDING}, {FEATURE_MAP}; got {outputs}. Train anew."
             )
+        logits = self._session.get_outputs()[0]
+        if logits.type != "tensor(float)" or len(logits.shape) != 2:
+            raise BundleError(
+                f"The graph's {LOGITS} must be float32 (B, C); got {logits.type} {logits.shape}. Train anew."
+            )
         self._input = inputs[0].name
         self.size_px: int = inputs[0].shape[1]
-        self.n_classes: int = self._session.get_outputs()[0].shape[1]
+        self.n_classes: int = logits.shape[1]
 
     def run(self, batch: np.ndarray) -> Outputs:
         """A batch, uint8 (B, S, S, 3), to its logits and embeddings."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import html
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from tellapart import metrics
+from tellapart.files import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,3 +98,34 @@ class Evaluation:
         unseen = self.unseen() if self.n_trained_on else None
         values["accuracy_unseen"] = unseen.accuracy if unseen else None if self.n_trained_on else self.accuracy
         return values
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the accuracy in words, the classes, and the confusion matrix."""
+        low, high = self.accuracy_interval
+        head = (
+            f"<p><b>Accuracy {self.accuracy:.1%}</b> on {self.n:,} pictures (95 % sure: between "
+            f"{low:.1%} and {high:.1%}). Always answering the commonest class would reach "
+            f"{self.baseline_accuracy:.1%}.</p>"
+        )
+        names = [html.escape(shown(name)) for name in self.classes]
+        scores = [
+            [name, f"{each.support:,}", *map(_percent, (each.recall, each.precision, each.f1))]
+            for name, each in zip(names, self.per_class.values(), strict=True)
+        ]
+        counts = [[f"<b>{name}</b>", *map(str, row)] for name, row in zip(names, self.confusion.tolist(), strict=True)]
+        return (
+            head
+            + _table(["class", "pictures", "found (recall)", "right when answered (precision)", "F1"], scores)
+            + _table(["right class ↓ answer →", *names], counts)
+        )
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share:.1%}"
+
+
+def _table(head: list[str], rows: list[list[str]]) -> str:
+    """An HTML table of cells that are HTML already."""
+    first = "".join(f"<th>{cell}</th>" for cell in head)
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{first}</tr></thead><tbody>{body}</tbody></table>"

@@ -59,20 +59,35 @@ def check(model: Any, n_classes: int) -> None:
             f"A network must take one square RGB picture, (None, S, S, 3); got {shape}. "
             f"Begin it with keras.Input((S, S, 3))."
         )
-    units = last_dense(model).units
+    dense = last_dense(model)
+    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        raise InputError(
+            f"A network must give one answer a picture, (None, {n_classes}); got "
+            f"{', '.join(str(tuple(output.shape)) for output in model.outputs)}. Flatten or pool before the last Dense."
+        )
+    units = dense.units
     if units != n_classes and not (units == 1 and n_classes == 2):
         raise InputError(
             f"The last Dense layer must have one unit a class; there are {n_classes} classes, and it has {units}. "
             f"Make it Dense({n_classes})."
         )
+    expected, closing = "sigmoid" if units == 1 else "softmax", _closing(model)
+    if closing not in ([], [expected]):
+        raise InputError(
+            f"The last Dense layer must give logits, or probabilities by one {expected}; got "
+            f"{' and '.join(closing)} after Dense({units}). Use {expected}, or no activation."
+        )
+    for layer in model._flatten_layers(include_self=False):
+        if not type(layer).__module__.startswith("keras.src.") or isinstance(layer, layers.Lambda):
+            raise InputError(
+                f"A network must have Keras' own layers only, no Lambda, so that it loads anywhere without its "
+                f"author's code; got {type(layer).__name__} {layer.name!r}. Build it of standard layers."
+            )
 
 
 def last_dense(model: keras.Model) -> layers.Dense:
     """The dense layer that a network ends in, be it followed by an activation; InputError where there is none."""
-    last = model.layers[-1]
-    while isinstance(last, (layers.Softmax, layers.Activation)):
-        source: Any = last.input
-        last = source._keras_history.operation
+    last = _ending(model)[-1]
     if not isinstance(last, layers.Dense):
         raise InputError(
             f"A network must end in a Dense layer with one unit a class; got {type(last).__name__} {last.name!r}. "
@@ -83,9 +98,25 @@ def last_dense(model: keras.Model) -> layers.Dense:
 
 def ends_in_logits(model: keras.Model) -> bool:
     """Whether the answers of `model` are logits (True) or probabilities (False)."""
-    return (
-        model.layers[-1] is (dense := last_dense(model)) and keras.activations.serialize(dense.activation) == "linear"
-    )
+    return not _closing(model)
+
+
+def _ending(model: keras.Model) -> list[Any]:
+    """The layers that a network ends in, from its last one back to the first that is no activation."""
+    ending: list[Any] = [model.layers[-1]]
+    while isinstance(ending[-1], (layers.Softmax, layers.Activation)):
+        ending.append(ending[-1].input._keras_history.operation)
+    return ending
+
+
+def _closing(model: keras.Model) -> list[str]:
+    """The names of the activations that stand between the last dense layer's product and the answer."""
+    names = []
+    for layer in reversed(_ending(model)):
+        activation = getattr(layer, "activation", None)
+        name = "softmax" if isinstance(layer, layers.Softmax) else keras.activations.serialize(activation)
+        names.append(name if isinstance(name, str) else str(name["registered_name"]))
+    return [name for name in names if name != "linear"]  # a linear one is how mixed precision gets back to float32
 
 
 def three_outputs(model: keras.Model) -> keras.Model:

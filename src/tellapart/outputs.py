@@ -22,6 +22,9 @@ def check(path: str | os.PathLike[str], *, force: bool = False) -> None:
     target, name = Path(path), shown(path)
     if target.is_dir():
         raise OutputError(f"An output must be a file; {name} is a folder. Name a file in it.")
+    if target.exists() and not target.is_file():
+        # Renamed to it, the result would take the place of a device.
+        raise OutputError(f"An output must be a regular file; {name} is none. Name another file.")
     if not force and os.path.lexists(target):
         raise OutputError(f"{name} exists already. Name another file, or add --force to replace it.")
     folder = target.parent
@@ -42,7 +45,8 @@ def atomic(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[Bin
     target = Path(path)
     if target.is_symlink():
         target = Path(os.path.realpath(target))  # replace what the link names, not the link
-    temporary = target.with_name(f".{target.name[:100]}.{secrets.token_hex(4)}.tmp")
+    # Cut, for a name may have 255 bytes, which are some 60 letters of the largest alphabets.
+    temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.tmp")
     try:
         with _reported(path), open(temporary, "xb") as file:
             yield file

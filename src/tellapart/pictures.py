@@ -164,9 +164,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
             status = os.fstat(file.fileno())
             _refuse_irregular(status)
             if status.st_size > MAX_FILE_BYTES:
-                raise PictureError(
-                    f"{status.st_size / 2**20:.0f} MB, over the limit of {MAX_FILE_BYTES // 2**20} MB"
-                )
+                raise PictureError(f"{status.st_size / 2**20:.0f} MB, over the limit of {MAX_FILE_BYTES // 2**20} MB")
             data = file.readall()
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
         raise PictureError(_os_reason(error, path)) from error

@@ -6,10 +6,13 @@ import contextlib
 import dataclasses
 import datetime
 import importlib.metadata
+import io
+import json
 import os
 import platform
 import tempfile
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -251,11 +254,21 @@ def _numbers(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _keras_file(model: keras.Model) -> bytes:
-    """The network as a `.keras` file; it was never compiled, so there is no optimizer state in it."""
+    """The network as a `.keras` file; it was never compiled, so there is no optimizer state in it.
+
+    The times in it are set anew: the same network gives the same bytes under one $SOURCE_DATE_EPOCH.
+    """
+    file = io.BytesIO()
     with tempfile.TemporaryDirectory(prefix="tellapart-") as folder:
         path = Path(folder, "model.keras")
         model.save(path)
-        return path.read_bytes()
+        with zipfile.ZipFile(path) as saved, zipfile.ZipFile(file, "w") as archive:
+            for name in saved.namelist():
+                content = saved.read(name)
+                if name == "metadata.json":
+                    content = json.dumps({**json.loads(content), "date_saved": _now()}).encode()
+                archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
+    return file.getvalue()
 
 
 def _now() -> str:

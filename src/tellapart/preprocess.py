@@ -52,8 +52,7 @@ class Preprocess:
         expected = {"version", "size_px", "fit"}
         if set(values) != expected:
             raise SettingsError(
-                f"preprocessing must have exactly the keys {sorted(expected)}; "
-                f"got {sorted(map(str, values))}."
+                f"preprocessing must have exactly the keys {sorted(expected)}; got {sorted(map(str, values))}."
             )
         return cls(size_px=values["size_px"], fit=values["fit"])
 

@@ -60,6 +60,8 @@ class TerminalProgress(Progress):
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
+        self._tasks.clear()
+        self._started.clear()
 
     def _begin(self) -> Any:
         from rich import progress

@@ -127,7 +127,7 @@ def described(bundle: Bundle, path: str, size_bytes: int) -> RenderableType:
         ("Data fingerprint", provenance["catalog_fingerprint"]),
     ]
     for name, value in rows:
-        table.add_row(Text(name, style="bold"), Text(str(value)))
+        table.add_row(Text(name, style="bold"), Text(shown(str(value))))
     return table
 
 

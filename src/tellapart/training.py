@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import signal
 import threading
 import time
@@ -19,6 +20,7 @@ from keras import ops
 from tellapart import graphs, objectives
 from tellapart.batches import Batches
 from tellapart.config import Recipe
+from tellapart.errors import SettingsError
 
 STEPS_PER_EXECUTION = 8  # steps that Keras runs between two calls of the callbacks
 
@@ -32,6 +34,7 @@ class Outcome:
     best_epoch: int  # 1-based, by validation accuracy, then loss; the last one where there is no validation split
     precision: str  # of training: "float32" or "mixed_bfloat16"
     n_pictures: int  # training pictures, each seen once an epoch
+    n_seen: int  # pictures seen in all; an epoch that was cut short counts with what it saw
     seconds: float  # wall time of `fit`, validation included
     interrupted: bool  # the user stopped it before the recipe was through
 
@@ -41,7 +44,7 @@ class Outcome:
             "epochs": len(self.history),
             "best_epoch": self.best_epoch,
             "pictures_per_epoch": self.n_pictures,
-            "pictures_seen": self.n_pictures * len(self.history),
+            "pictures_seen": self.n_seen,
             "precision": self.precision,
             "seconds": round(self.seconds, 3),
             "interrupted": self.interrupted,
@@ -73,6 +76,9 @@ def train(
     A second Ctrl-C raises KeyboardInterrupt as ever.
 
     `progress` is called with pictures done, pictures in all, and a line about the last epoch.
+
+    Raises:
+        SettingsError: the weights grew beyond all numbers, as they do at too high a learning rate.
     """
     best = _Best(recipe.patience)
     objectives.compile_model(
@@ -95,12 +101,19 @@ def train(
             verbose=0,  # pyright: ignore[reportArgumentType]
         )
     seconds = time.perf_counter() - start
+    if not all(np.isfinite(weights).all() for weights in model.get_weights()):
+        rate = recipe.learning_rate if optimizer is None else float(ops.convert_to_numpy(optimizer.learning_rate))
+        raise SettingsError(
+            f"The learning rate must be small enough for the weights to stay finite; at {rate:g} they did not. "
+            f"Take a lower --learning-rate."
+        )
     return Outcome(
         model=graphs.in_float32(model),
         history=tuple(record.rows),
         best_epoch=len(record.rows) if validation is None else best.epoch,
         precision=precision,
         n_pictures=len(training.paths),
+        n_seen=record.n_seen,
         seconds=seconds,
         interrupted=stop.is_set(),
     )
@@ -123,6 +136,8 @@ class _Best(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None) -> None:
         logs = logs or {}
         score = (logs["val_accuracy"], -logs["val_loss"])
+        if math.isnan(logs["val_loss"]):
+            return
         if score > self._best:
             self._best, self.epoch, self._weights = score, epoch + 1, self.model.get_weights()
         elif self._patience is not None and epoch + 1 - self.epoch >= self._patience:
@@ -139,6 +154,7 @@ class _Record(keras.callbacks.Callback):
     def __init__(self, training: Batches, recipe: Recipe, progress: Callable[[int, int, str], None]) -> None:
         super().__init__()
         self.rows: list[dict[str, float]] = []
+        self.n_seen = 0
         self._training = training
         self._n = len(training.paths)
         self._epochs = recipe.epochs
@@ -152,6 +168,7 @@ class _Record(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None) -> None:
         done = len(self.rows) * self._n + min((batch + 1) * self._batch_size, self._n)
+        self.n_seen = done
         self._progress(done, self._epochs * self._n, self._detail)
 
     def on_epoch_end(self, epoch, logs=None) -> None:
@@ -160,6 +177,8 @@ class _Record(keras.callbacks.Callback):
         row["learning_rate"] = float(np.asarray(ops.convert_to_numpy(model.optimizer.learning_rate)))
         row["seconds"] = round(time.perf_counter() - self._start, 3)
         self.rows.append(row)
+        if not math.isfinite(row["loss"]):
+            model.stop_training = True  # from here on it cannot learn
         validation = f", {row['val_accuracy']:.1%} on validation" if "val_accuracy" in row else ""
         self._detail = f"epoch {epoch + 1} of {self._epochs}: {row['accuracy']:.1%} on training pictures{validation}"
         self._progress(len(self.rows) * self._n, self._epochs * self._n, self._detail)

@@ -1,9 +1,11 @@
 """The one file: what is written is read back, and nothing in it is believed unseen."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +81,7 @@ def test_the_keras_file_answers_alike_where_this_package_is_not(trained: Classif
     np.save(pixels, batch)
     code = f"""
 import sys
+import tracemalloc
 sys.modules["tellapart"] = None
 import keras, numpy as np
 model = keras.saving.load_model({str(model)!r})
@@ -177,3 +180,237 @@ def test_a_graph_that_does_not_fit_its_manifest_is_refused(trained: Classifier, 
     members = dict(trained.bundle.members) | {"model.onnx": b"not a graph"}
     with pytest.raises(BundleError, match=r"ONNX Runtime .* can open"):
         Classifier(bundles.Bundle(trained.bundle.manifest, members))
+
+
+# A small bundle, of which every byte can be tried
+
+
+def small(**changes) -> bundles.Bundle:
+    """A bundle of plain bytes with a manifest as the format says."""
+    numbers = {"accuracy": 0.75, "accuracy_interval": [0.5, 0.9]}
+    manifest = {
+        "classes": ["a", "b"],
+        "preprocess": {"version": 1, "size_px": 32, "fit": "squash"},
+        "temperature": 1.0,
+        "abstention": {},
+        "metrics": {"test": numbers, "train": dict(numbers)},
+        "training": {"epochs": 2, "pictures": {"train": 3, "test": 1}},
+        "provenance": {
+            "recipe": {"name": "tutorial"}, "seed": 0, "created": "2001-09-09", "machine": "x",
+            "versions": {"numpy": "2"}, "catalog_fingerprint": "f" * 64,
+        },
+    }  # fmt: skip
+    return bundles.make(
+        manifest | changes,
+        graph=bytes(range(256)),
+        keras_file=b"keras" * 40,
+        splits={"train": ["1" * 64, "2" * 64, "3" * 64], "validation": [], "test": ["4" * 64]},
+        history_csv="epoch,loss\n1,0.7\n2,0.5\n",
+        embeddings=np.arange(12).reshape(3, 4),
+    )
+
+
+@pytest.fixture(scope="module")
+def small_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("small") / "small.tellapart"
+    bundles.write(small(), path)
+    return path
+
+
+def test_what_is_made_is_what_is_read(small_path: Path) -> None:
+    read = bundles.read(small_path)
+    assert read == small()
+    assert read.splits()["train"] == ["1" * 64, "2" * 64, "3" * 64]
+    np.testing.assert_array_equal(read.embeddings(), np.arange(12).reshape(3, 4))
+
+
+def test_no_flipped_byte_passes_unseen(small_path: Path, tmp_path: Path) -> None:
+    """Wherever a byte is wrong: it is noticed, or it changes nothing that is used (dates, names of systems)."""
+    content, expected = small_path.read_bytes(), bundles.read(small_path)
+    path, n_noticed = tmp_path / "flipped.tellapart", 0
+    for i in range(len(content)):
+        changed = bytearray(content)
+        changed[i] ^= 0xFF if i % 2 else 1
+        path.write_bytes(changed)
+        try:
+            read = bundles.read(path)
+        except BundleError:
+            n_noticed += 1
+        else:
+            assert read == expected, f"byte {i}"
+    assert n_noticed > 0.7 * len(content)
+
+
+def test_no_truncation_passes_unseen(small_path: Path, tmp_path: Path) -> None:
+    content, path = small_path.read_bytes(), tmp_path / "cut.tellapart"
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(BundleError):
+            bundles.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('"temperature": NaN', "`temperature` must be a number"),
+        ('"temperature": Infinity', "`temperature` must be a number"),
+        ('"temperature": 1e400', "`temperature` must be a number"),
+        ('"temperature": true', "`temperature` must be a number"),
+        ('"temperature": "1"', "`temperature` must be a number"),
+        ('"temperature": ' + "9" * 400, "`temperature` must be a number"),
+        ('"temperature": ' + "9" * 5000, "not JSON"),
+        ('"format_version": true', "must have bundle format 1; it has True"),
+        ('"format_version": ' + "9" * 400, "must have bundle format 1; it has 999"),
+        ('"format_version": "1\\n2"', "must have bundle format 1; it has 1 2"),
+        ('"classes": "ab"', "`classes` must be a list"),
+        ('"classes": [[], {}]', "`classes` must be names"),
+        ('"metrics": {"test": {"accuracy": NaN, "accuracy_interval": [0, 1]}}', "`metrics` must be shares"),
+        ('"metrics": {"test": {"accuracy": 0.5, "accuracy_interval": [0, 7]}}', "`metrics` must be shares"),
+        ('"metrics": {"te\\nst": {"accuracy": 0.5}}', "`metrics` must have `accuracy_interval` for te st"),
+        ('"metrics": {"test": 0.5}', "`metrics` must have"),
+        ('"training": {"epochs": "2", "pictures": {}}', "`training` must have `epochs`"),
+        ('"training": {"epochs": 2, "pictures": {"train": "3"}}', "`training` must have counts"),
+        ('"training": {"epochs": -1, "pictures": {}}', "`training` must have counts"),
+        ('"provenance": {}', "`provenance` must have `recipe`"),
+        ('"abstention": []', "`abstention` must be there"),
+        ('"members": null', "`members` must be there"),
+    ],
+)
+def test_a_manifest_with_odd_values_is_refused_in_one_line(small_path, tmp_path: Path, text: str, says: str) -> None:
+    def change(members: dict[str, bytes]) -> None:
+        whole = members["manifest.json"].decode()
+        members["manifest.json"] = (whole.rstrip().removesuffix("}") + f", {text}}}").encode()  # the last one counts
+
+    with pytest.raises(BundleError, match=says) as error:
+        bundles.read(rewritten(small_path, tmp_path / "odd.tellapart", change))
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 500 + len(str(tmp_path))
+
+
+def with_size(content: bytes, member: str, size: int) -> bytes:
+    """The zip `content` whose directory says that `member` unpacks to `size` bytes."""
+    changed = bytearray(content)
+    entry = content.index(b"PK\x01\x02")
+    while content[entry + 46 : entry + 46 + len(member)] != member.encode():
+        entry = content.index(b"PK\x01\x02", entry + 1)
+    changed[entry + 24 : entry + 28] = size.to_bytes(4, "little")
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("size", [0, 3, 200, 2**31 + 1, 2**32 - 2])
+def test_a_size_that_is_a_lie(small_path: Path, tmp_path: Path, size: int) -> None:
+    path = tmp_path / "lie.tellapart"
+    for member in ("manifest.json", "splits.json", "model.onnx"):
+        path.write_bytes(with_size(small_path.read_bytes(), member, size))
+        with pytest.raises(BundleError, match=r"lie\.tellapart"):
+            bundles.read(path)
+
+
+def test_a_zip_bomb_is_not_unpacked(small_path: Path, tmp_path: Path) -> None:
+    """200 MB of zeros that say that they are 10 bytes."""
+    path = tmp_path / "bomb.tellapart"
+    with zipfile.ZipFile(small_path) as source, zipfile.ZipFile(path, "w") as archive:
+        for name in source.namelist():
+            content = bytes(200 * 2**20) if name == "splits.json" else source.read(name)
+            archive.writestr(name, content, zipfile.ZIP_DEFLATED)
+    path.write_bytes(with_size(path.read_bytes(), "splits.json", 10))
+    tracemalloc.start()
+    try:
+        with pytest.raises(BundleError, match=r"bomb\.tellapart"):
+            bundles.read(path)
+        assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_only_what_is_stored_or_deflated_is_opened(small_path: Path, tmp_path: Path, method: int) -> None:
+    path = tmp_path / "packed.tellapart"
+    with zipfile.ZipFile(small_path) as source, zipfile.ZipFile(path, "w") as archive:
+        for name in source.namelist():
+            archive.writestr(name, source.read(name), method)
+    with pytest.raises(BundleError, match="must be stored or deflated"):
+        bundles.read(path)
+
+
+def test_an_encrypted_member_is_refused(small_path: Path, tmp_path: Path) -> None:
+    changed = bytearray(small_path.read_bytes())
+    for signature, offset in ((b"PK\x01\x02", 8), (b"PK\x03\x04", 6)):
+        changed[changed.index(signature) + offset] |= 1
+    (tmp_path / "locked.tellapart").write_bytes(changed)
+    with pytest.raises(BundleError, match=r"locked\.tellapart is not a bundle, or is damaged"):
+        bundles.read(tmp_path / "locked.tellapart")
+
+
+def test_places_and_names_that_are_odd(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.tellapart")
+    with pytest.raises(BundleError, match="must be a regular file"):  # and reading does not wait for a writer
+        bundles.read(tmp_path / "pipe.tellapart")
+    with pytest.raises(BundleError, match=r"No such bundle: .*a\\nb") as error:
+        bundles.read(tmp_path / "a\nb.tellapart")
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x05\x06" + bytes(18), b"PK", b"{}", bytes(1000)])
+def test_files_that_are_no_bundle(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.tellapart").write_bytes(content)
+    with pytest.raises(BundleError, match=r"x\.tellapart is (not a bundle|a zip file but not a bundle)"):
+        bundles.read(tmp_path / "x.tellapart")
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{", b'{"train": 5}', b'{"train": [1]}', b"[" * 100_000], ids=lambda content: content[:20]
+)
+def test_splits_that_are_none(content: bytes) -> None:
+    bundle = small()
+    with pytest.raises(BundleError, match="splits must be lists of hashes"):
+        bundles.Bundle(bundle.manifest, dict(bundle.members) | {"splits.json": content}).splits()
+
+
+def test_embeddings_are_never_unpickled() -> None:
+    array = io.BytesIO()
+    np.save(array, np.array([{"a": 1}, print], dtype=object), allow_pickle=True)
+    huge = b"\x93NUMPY\x01\x00\x76\x00" + (
+        b"{'descr': '<f2', 'fortran_order': False, 'shape': (1000000000, 1000000000), }".ljust(117) + b"\n"
+    )
+    bundle = small()
+    for content in (array.getvalue(), huge, b"", b"\x93NUMPY"):
+        with pytest.raises(BundleError, match="embeddings must be a plain array"):
+            bundles.Bundle(bundle.manifest, dict(bundle.members) | {"embeddings.npy": content}).embeddings()
+
+
+def test_a_failure_in_the_middle_of_writing_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, n_written = zipfile.ZipFile.writestr, 0
+
+    def fail(self, *arguments, **options):
+        nonlocal n_written
+        n_written += 1
+        if n_written % 3 == 0:
+            raise OSError(28, "No space left on device")
+        return real(self, *arguments, **options)
+
+    monkeypatch.setattr(zipfile.ZipFile, "writestr", fail)
+    with pytest.raises(OutputError, match="could not be written: no space left on device"):
+        bundles.write(small(), tmp_path / "new.tellapart")
+    assert os.listdir(tmp_path) == []
+    (tmp_path / "old.tellapart").write_bytes(b"old")
+    with pytest.raises(OutputError):
+        bundles.write(small(), tmp_path / "old.tellapart", force=True)
+    assert os.listdir(tmp_path) == ["old.tellapart"]
+    assert (tmp_path / "old.tellapart").read_bytes() == b"old"
+
+
+def test_numbers_that_are_none_are_not_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        bundles.write(small(temperature=float("nan")), tmp_path / "x.tellapart")
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_bytes_of_a_picture_are_in_it(bundle_path: Path, photos: Path) -> None:
+    with zipfile.ZipFile(bundle_path) as archive:
+        everything = b"".join(archive.read(name) for name in archive.namelist())
+    for path in photos.rglob("*.*"):
+        picture = path.read_bytes()
+        assert picture[len(picture) // 2 :][:24] not in everything
+    assert b"\x89PNG" not in everything
+    assert b"JFIF" not in everything

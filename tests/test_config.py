@@ -58,3 +58,61 @@ def test_a_size_that_does_not_fit_gets_one_that_does(size: int, instead: int) ->
 def test_a_recipe_with_other_fields_is_refused(values: dict) -> None:
     with pytest.raises(SettingsError, match="just the fields"):
         config.Recipe.from_dict(values)
+
+
+def test_every_setting_knows_its_range_and_says_it() -> None:
+    """Each limit is itself allowed, and what lies beyond is not."""
+    import dataclasses
+
+    for setting in dataclasses.fields(config.Recipe):
+        limits = setting.metadata
+        assert limits["help"]
+        if "low" not in limits:
+            continue
+        whole = isinstance(limits["low"], int)
+        step = 1 if whole else 1e-9
+        several = setting.name in ("channels", "dense")
+        for value, good in (
+            (limits["low"], True), (limits["high"], True), (limits["low"] - step, False),
+            (limits["high"] + step, False), (float("nan"), False), ("3", False),
+        ):  # fmt: skip
+            settings = {setting.name: (value,) if several else value}
+            if setting.name == "size_px":
+                settings["store_px"] = 1024
+            if setting.name == "store_px":
+                settings["size_px"] = 8
+            if good:
+                assert getattr(config.TUTORIAL.override(**settings), setting.name) == settings[setting.name]
+            else:
+                with pytest.raises(SettingsError, match=f"{setting.name} must be a") as error:
+                    config.TUTORIAL.override(**settings)
+                assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("size", [32, 64, 512, None])
+def test_sizes_that_fit(size: int | None) -> None:
+    config.check_size(size)
+
+
+@pytest.mark.parametrize("size", [True, 64.0, "64"])
+def test_a_size_that_is_no_whole_number(size) -> None:
+    with pytest.raises(SettingsError, match="--size must be a multiple of 32"):
+        config.check_size(size)
+
+
+def test_recipes_cannot_be_changed_in_place() -> None:
+    with pytest.raises(AttributeError):
+        config.TUTORIAL.epochs = 3  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def test_lists_from_json_become_tuples() -> None:
+    assert config.TUTORIAL.override(channels=[8, 16]).channels == (8, 16)
+
+
+def test_what_a_recipe_of_another_version_lacks_is_named() -> None:
+    values = config.SCRATCH.as_dict()
+    del values["flip"]
+    with pytest.raises(SettingsError, match="flip"):
+        config.Recipe.from_dict(values)
+    with pytest.raises(SettingsError, match="network must be one of tutorial, residual, own; got 'resnet'"):
+        config.Recipe.from_dict(config.SCRATCH.as_dict() | {"network": "resnet"})

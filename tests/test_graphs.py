@@ -45,7 +45,58 @@ NETWORKS = {
     ),
     "one logit": lambda: (sequential(layers.Flatten(), layers.Dense(1)), 2),
     "a backbone inside": lambda: (nested(4), 4),
-}
+    "pixels at once": lambda: (keras.Sequential([keras.Input((SIZE_PX, SIZE_PX, 3)), *scaled(3)]), 3),
+    "dense layers only, one sigmoid": lambda: (
+        keras.Sequential([keras.Input((SIZE_PX, SIZE_PX, 3)), layers.Rescaling(1 / 255), layers.Flatten(),
+                          layers.Dense(8, activation="tanh"), layers.Dense(1, activation="sigmoid")]),
+        2,
+    ),
+    "max pooling, one sigmoid as a layer": lambda: (
+        sequential(layers.GlobalMaxPooling2D(), layers.Dense(1), layers.Activation("sigmoid")),
+        2,
+    ),
+    "batch normalisation and depthwise": lambda: (
+        sequential(
+            layers.BatchNormalization(), layers.ReLU(max_value=6.0),
+            layers.DepthwiseConv2D(3, padding="same", use_bias=False), layers.BatchNormalization(),
+            layers.GlobalAveragePooling2D(), layers.Dense(3, activation="softmax"),
+        ),
+        3,
+    ),
+    "logits through a linear layer": lambda: (
+        sequential(layers.Flatten(), layers.Dense(3), layers.Activation("linear", dtype="float32")),
+        3,
+    ),
+    "softmax through a linear layer": lambda: (
+        sequential(layers.Flatten(), layers.Dense(3), layers.Softmax(), layers.Activation("linear")),
+        3,
+    ),
+    "no bias": lambda: (sequential(layers.Flatten(), layers.Dense(3, use_bias=False)), 3),
+    "operations and random layers": lambda: (operations(), 2),
+}  # fmt: skip
+
+
+def scaled(n_classes: int) -> list[keras.Layer]:
+    """A first dense layer on pixels from 0 to 255, small enough for answers that are not all 0 or 1."""
+    initializer = keras.initializers.RandomNormal(stddev=1e-4)
+    return [layers.Flatten(), layers.Dense(n_classes, activation="softmax", kernel_initializer=initializer)]
+
+
+def operations() -> keras.Model:
+    pixels = keras.Input((SIZE_PX, SIZE_PX, 3))
+    x = layers.RandomFlip("horizontal")(pixels / 255.0)
+    x = layers.Concatenate()([layers.Conv2D(4, 3, strides=2, padding="same")(x), layers.AveragePooling2D(2)(x)])
+    x = layers.Dropout(0.5)(layers.GlobalAveragePooling2D()(layers.Activation("swish")(x)))
+    return keras.Model(pixels, layers.Dense(2)(x))
+
+
+def stirred(model: keras.Model, seed: int = 6) -> keras.Model:
+    """The network with batch normalisation as a training leaves it: a new one does next to nothing."""
+    rng = np.random.default_rng(seed)
+    for layer in model._flatten_layers():
+        if isinstance(layer, layers.BatchNormalization):
+            layer.set_weights([rng.uniform(0.5, 1.5, weights.shape) for weights in layer.get_weights()])
+    return model
 
 
 def probabilities(model: keras.Model, pixels: np.ndarray) -> np.ndarray:
@@ -64,14 +115,17 @@ def pixels() -> np.ndarray:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_graph_equals_keras(name: str, pixels: np.ndarray) -> None:
+    keras.utils.set_random_seed(4)
     model, n_classes = NETWORKS[name]()
+    stirred(model)
     graphs.check(model, n_classes)
     engine = Engine(graphs.to_onnx(model))
     for batch in (pixels[:1], pixels):
         outputs = engine.run(batch)
         assert outputs.logits.shape == (len(batch), n_classes)
-        assert len(outputs.embedding) == len(batch)
+        assert outputs.embedding.shape == (len(batch), np.prod(graphs.last_dense(model).input.shape[1:]))
         ours = metrics.softmax(outputs.logits)
+        assert len(batch) == 1 or np.ptp(ours, axis=0).max() > 1e-3  # else they would be equal for nothing
         np.testing.assert_allclose(ours, probabilities(model, batch.astype("float32")), atol=1e-4)
 
 
@@ -108,6 +162,17 @@ def test_a_network_in_bfloat16_becomes_float32_with_the_same_answers(pixels: np.
     assert np.abs(before - after).max() < 0.1
 
 
+class Halved(layers.Layer):
+    def call(self, inputs):
+        return inputs / 2
+
+
+def two_answers() -> keras.Model:
+    pixels = keras.Input((32, 32, 3))
+    flat = layers.Flatten()(pixels)
+    return keras.Model(pixels, [layers.Dense(3)(flat), layers.Dense(3)(flat)])
+
+
 class Subclassed(keras.Model):
     def call(self, inputs):
         return inputs
@@ -122,8 +187,83 @@ class Subclassed(keras.Model):
         (lambda: keras.Sequential([keras.Input((32, 16, 3)), layers.Flatten(), layers.Dense(3)]), "square RGB"),
         (lambda: keras.Sequential([keras.Input((32, 32, 1)), layers.Flatten(), layers.Dense(3)]), "square RGB"),
         (lambda: "resnet50", "got str"),
+        (lambda: keras.Sequential([layers.Flatten(), layers.Dense(3)]), "built Sequential or functional"),
+        (lambda: keras.Sequential([keras.Input((32, 32, 3)), layers.Dense(3)]), "Flatten or pool"),
+        (lambda: two_answers(), r"got \(None, 3\), \(None, 3\)"),
+        (
+            lambda: keras.Sequential([keras.Input((None, None, 3)), layers.GlobalMaxPooling2D(), layers.Dense(3)]),
+            "square RGB",
+        ),
+        (lambda: keras.Sequential([keras.Input((3072,)), layers.Dense(3)]), "square RGB"),
+        (lambda: sequential(layers.Flatten(), layers.Dense(3, activation="relu")), "by one softmax; got relu"),
+        (lambda: sequential(layers.Flatten(), layers.Dense(3, activation="sigmoid")), "by one softmax; got sigmoid"),
+        (
+            lambda: sequential(layers.Flatten(), layers.Dense(3, activation="softmax"), layers.Softmax()),
+            "got softmax and softmax after",
+        ),
+        (lambda: sequential(layers.Lambda(lambda x: x / 2), layers.Flatten(), layers.Dense(3)), "got Lambda 'lambda"),
+        (lambda: sequential(Halved(), layers.Flatten(), layers.Dense(3)), "Keras' own layers only.* got Halved"),
     ],
 )
 def test_networks_that_cannot_be_used_are_named(model, says: str) -> None:
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=says) as error:
         graphs.check(model(), 3)
+    assert "\n" not in str(error.value)
+
+
+def test_one_unit_is_for_two_classes_and_a_sigmoid() -> None:
+    one = sequential(layers.Flatten(), layers.Dense(1))
+    graphs.check(one, 2)
+    with pytest.raises(InputError, match=r"there are 3 classes, and it has 1\. Make it Dense\(3\)"):
+        graphs.check(one, 3)
+    with pytest.raises(InputError, match="by one sigmoid; got softmax"):  # of one unit it is always 1
+        graphs.check(sequential(layers.Flatten(), layers.Dense(1, activation="softmax")), 2)
+
+
+def test_the_graph_is_as_the_bundle_says(pixels: np.ndarray) -> None:
+    import onnx
+
+    model = onnx.load_from_string(graphs.to_onnx(residual(3)))
+    assert [value.name for value in model.graph.input] == ["pixels"]
+    assert [value.name for value in model.graph.output] == ["logits", "embedding", "feature_map"]
+    kinds = {value.name: value.type.tensor_type for value in (*model.graph.input, *model.graph.output)}
+    assert kinds["pixels"].elem_type == onnx.TensorProto.UINT8
+    shapes = {name: [dim.dim_param or dim.dim_value for dim in kind.shape.dim] for name, kind in kinds.items()}
+    # 32 px, halved by the stem and by the second stage
+    assert shapes == {
+        "pixels": ["batch", 32, 32, 3], "logits": ["batch", 3], "embedding": ["batch", 16],
+        "feature_map": ["batch", 8, 8, 16],
+    }  # fmt: skip
+    assert not any(tensor.external_data for tensor in model.graph.initializer)
+    assert {tensor.data_type for tensor in model.graph.initializer} <= {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
+    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}  # folded into the convolutions
+
+
+def test_the_feature_map_of_dense_layers_is_the_picture(pixels: np.ndarray) -> None:
+    model = keras.Sequential([keras.Input((SIZE_PX, SIZE_PX, 3)), *scaled(2)])
+    np.testing.assert_array_equal(Engine(graphs.to_onnx(model)).feature_map(pixels), pixels)
+
+
+def test_networks_in_mixed_precision_become_float32_to_their_depth(pixels: np.ndarray) -> None:
+    """A backbone inside a network: its layers as well."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = stirred(nested(3))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert "bfloat16" in {layer.compute_dtype for layer in model._flatten_layers(include_self=False)}
+    copy = graphs.in_float32(model)
+    inner = [layer for layer in copy._flatten_layers(include_self=False) if not isinstance(layer, keras.Model)]
+    assert {layer.compute_dtype for layer in inner} == {"float32"}
+    for theirs, ours in zip(model.get_weights(), copy.get_weights(), strict=True):
+        assert np.array_equal(theirs, ours)
+    answers = metrics.softmax(Engine(graphs.to_onnx(copy)).run(pixels).logits)
+    np.testing.assert_allclose(answers, probabilities(copy, pixels), atol=1e-4)
+    np.testing.assert_allclose(answers, probabilities(model, pixels), atol=0.1)
+
+
+def test_a_compiled_network_stays_compiled_and_its_copy_is_not() -> None:
+    model = tutorial(2)
+    model.compile("sgd", "binary_crossentropy")
+    assert not graphs.in_float32(model).compiled
+    assert model.compiled

@@ -59,3 +59,61 @@ def test_residual_network_gives_float32_logits_of_any_sign() -> None:
 def test_only_standard_layers(recipe: config.Recipe) -> None:
     for layer in models.build(recipe, 2).layers:
         assert type(layer).__module__.startswith("keras.src.layers")
+
+
+def test_scaling_is_inside_the_networks() -> None:
+    pixels = np.stack([np.zeros((32, 32, 3)), np.full((32, 32, 3), 255)]).astype("uint8")
+    for recipe, low, high in ((config.TUTORIAL, 0.0, 1.0), (config.SCRATCH, -127.5 / 64, 127.5 / 64)):
+        model = models.build(recipe.override(size_px=32), 2)
+        scaling = next(layer for layer in model.layers if type(layer).__name__ == "Rescaling")
+        scaled = keras.ops.convert_to_numpy(scaling(pixels))
+        assert (scaled[0].min(), scaled[0].max()) == pytest.approx((low, low))
+        assert (scaled[1].min(), scaled[1].max()) == pytest.approx((high, high))
+
+
+def test_the_tutorials_shapes_at_64_px() -> None:
+    model = models.build(config.TUTORIAL, 2)
+    assert [tuple(layer.output.shape[1:]) for layer in model.layers] == [
+        (64, 64, 3), (62, 62, 32), (31, 31, 32), (29, 29, 64), (14, 14, 64), (12_544,), (128,), (128,), (1,),
+    ]  # fmt: skip
+    assert {layer.strides for layer in model.layers if type(layer).__name__ == "Conv2D"} == {(1, 1)}
+    assert model.count_params() == 1_625_281
+
+
+def test_the_tutorial_answers_probabilities() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    small = config.TUTORIAL.override(size_px=32, channels=(4,), dense=(4,))
+    for dtype in ("float32", "mixed_bfloat16"):
+        one = keras.ops.convert_to_numpy(models.build(small, 2, dtype=dtype)(pixels))
+        assert (one.shape, one.dtype) == ((5, 1), np.float32)
+        assert ((one > 0) & (one < 1)).all()
+        several = keras.ops.convert_to_numpy(models.build(small, 4, dtype=dtype)(pixels))
+        assert (several.shape, several.dtype) == ((5, 4), np.float32)
+        np.testing.assert_allclose(several.sum(axis=1), 1, rtol=1e-5)
+
+
+def test_the_residual_networks_weights_by_hand() -> None:
+    model = models.build(config.SCRATCH.override(size_px=32, channels=(4, 8), dropout=0.3), 2)
+    norm = 4  # numbers a channel: gamma, beta, mean, variance
+    stem = 3 * 3 * 3 * 4 + norm * 4
+    first = 2 * (3 * 3 * 4 * 4 + norm * 4)  # the shortcut is the input itself
+    second = (4 * 8 + norm * 8) + (3 * 3 * 4 * 8 + norm * 8) + (3 * 3 * 8 * 8 + norm * 8)
+    assert model.count_params() == stem + first + second + (8 * 2 + 2)
+    assert [layer.rate for layer in model.layers if type(layer).__name__ == "Dropout"] == [0.3]
+    assert not any(layer.use_bias for layer in model.layers if type(layer).__name__ == "Conv2D")
+
+
+def test_each_stage_after_the_first_halves_the_picture() -> None:
+    model = models.build(config.SCRATCH, 2)
+    sums = [tuple(layer.output.shape[1:]) for layer in model.layers if type(layer).__name__ == "Add"]
+    assert sums == [(32, 32, 32), (16, 16, 64), (8, 8, 128), (4, 4, 256)]
+
+
+@pytest.mark.parametrize("recipe", [config.TUTORIAL, config.SCRATCH], ids=lambda recipe: recipe.name)
+def test_the_same_seed_gives_the_same_first_weights(recipe: config.Recipe) -> None:
+    made = []
+    for seed in (1, 1, 2):
+        keras.utils.set_random_seed(seed)
+        made.append(models.build(recipe.override(size_px=32, channels=(4, 8)), 2).get_weights()[0])
+    assert np.array_equal(made[0], made[1])
+    assert not np.array_equal(made[0], made[2])

@@ -79,3 +79,83 @@ def test_an_optimizer_of_the_users_own_is_kept() -> None:
     model, own = head(2, None), keras.optimizers.Lion(0.003)
     objectives.compile_model(model, RECIPE, steps_per_epoch=1, optimizer=own)
     assert model.optimizer is own
+
+
+def losses(units: int, activation: str | None, logits: list[list[float]], labels: list, **settings) -> list[float]:
+    """What a compiled network with these logits has as loss and accuracy."""
+    model = head(units, activation)
+    objectives.compile_model(model, RECIPE.override(**settings), steps_per_epoch=1)
+    flat = 8 * 8 * 3
+    kernel = np.zeros((flat, units), "float32")
+    kernel[: len(logits)] = logits  # picture i has its i-th number 1 and all others 0
+    model.layers[-1].set_weights([kernel, np.zeros(units, "float32")])
+    pixels = np.eye(flat, dtype="float32")[: len(logits)].reshape(-1, 8, 8, 3)
+    result = model.evaluate(pixels, np.array(labels, "float32"), verbose=0, return_dict=True)
+    return [result["loss"], result["accuracy"]]
+
+
+@pytest.mark.parametrize("activation", [None, "sigmoid"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_loss_of_one_unit_by_hand(activation: str | None, smoothing: float) -> None:
+    """Logits 2 and -1 and 0.5 for labels 1, 0, 0: two of three right."""
+    p = 1 / (1 + np.exp(-np.array([2.0, -1.0, 0.5])))
+    target = np.array([1, 0, 0]) * (1 - smoothing) + smoothing / 2
+    expected = -(target * np.log(p) + (1 - target) * np.log(1 - p)).mean()
+    loss, accuracy = losses(1, activation, [[2.0], [-1.0], [0.5]], [[1], [0], [0]], label_smoothing=smoothing)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert accuracy == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("activation", [None, "softmax"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_loss_of_three_units_by_hand(activation: str | None, smoothing: float) -> None:
+    logits, labels = np.array([[2.0, 0.0, 1.0], [0.0, 3.0, 1.0], [1.0, 0.0, 2.0]]), np.eye(3)[[0, 1, 0]]
+    p = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    target = labels * (1 - smoothing) + smoothing / 3
+    expected = -(target * np.log(p)).sum(axis=1).mean()
+    loss, accuracy = losses(3, activation, logits.tolist(), labels.tolist(), label_smoothing=smoothing)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    assert accuracy == pytest.approx(2 / 3)
+
+
+def test_a_closing_linear_activation_is_no_probability() -> None:
+    """Mixed precision ends in one, to get back to float32: what stands before it are logits."""
+    model = keras.Sequential([*head(3, None).layers, layers.Activation("linear", dtype="float32")])
+    model.build((None, 8, 8, 3))
+    objectives.compile_model(model, RECIPE, steps_per_epoch=1)
+    assert model.loss.get_config()["from_logits"] is True
+
+
+def test_weight_decay_shrinks_kernels_and_nothing_else_by_rate_times_decay() -> None:
+    recipe = RECIPE.override(optimizer="sgd", learning_rate=0.5, weight_decay=0.1)
+    model = head(2, None)
+    objectives.compile_model(model, recipe, steps_per_epoch=1)
+    kernel, bias = model.get_weights()
+    kernel, bias = np.ones_like(kernel), np.ones_like(bias)
+    model.set_weights([kernel, bias])
+    zeros = [keras.ops.zeros(variable.shape) for variable in model.trainable_variables]
+    model.optimizer.apply(zeros, model.trainable_variables)
+    np.testing.assert_allclose(model.get_weights()[0], 1 - 0.5 * 0.1, rtol=1e-6)
+    np.testing.assert_array_equal(model.get_weights()[1], 1)
+
+
+def test_one_cycle_is_as_long_as_the_training() -> None:
+    recipe = config.SCRATCH.override(size_px=32, channels=(4,), epochs=5, learning_rate=0.4)
+    model = models.build(recipe, 2)
+    objectives.compile_model(model, recipe, steps_per_epoch=40)
+    rate = model.optimizer._learning_rate
+    assert isinstance(rate, objectives.OneCycle)
+    assert (rate.highest, rate.n_steps) == (0.4, 200)
+    assert float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)) == pytest.approx(0.04)  # of the first step
+    at = [float(keras.ops.convert_to_numpy(rate(step))) for step in range(201)]
+    assert at.index(max(at)) == 50  # a quarter of them
+    assert np.all(np.diff(at[:51]) > 0)
+    assert np.all(np.diff(at[50:]) < 0)
+    assert at[25] == pytest.approx(0.4 * 0.55)  # halfway up: the mean of 0.1 and 1
+
+
+def test_steps_taken_together_are_never_more_than_an_epoch_has() -> None:
+    for steps_per_epoch, together in ((3, 3), (100, 8)):
+        model = head(2, None)
+        objectives.compile_model(model, RECIPE, steps_per_epoch=steps_per_epoch, steps_per_execution=8)
+        assert model.steps_per_execution == together

@@ -109,3 +109,114 @@ def test_csv_cells_that_a_spreadsheet_would_run_are_text() -> None:
     assert csv_row(("@sum", "b"), one) == ["'=cmd.jpg", "'@sum", "0.750000", "false", "", "0.750000", "0.250000"]
     broken = Prediction("a.jpg", None, None, error="empty file (0 bytes)")
     assert csv_row(("a", "b"), broken) == ["a.jpg", "", "", "false", "empty file (0 bytes)", "", ""]
+
+
+def test_a_batch_without_one_readable_picture(trained: Classifier, tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "bad.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    good = next(photos.rglob("*.png"))
+    asked = [tmp_path / "bad.png"] * (BATCH + 2) + [good]
+    answers = trained.predict(asked)
+    assert [answer.error is None for answer in answers] == [False] * (BATCH + 2) + [True]
+    assert len({answer.error for answer in answers}) == 2
+
+
+def test_one_thread_and_several_give_the_same(trained: Classifier, photos: Path) -> None:
+    asked = list(questions([photos]))
+    one, several = (list(trained.predictor.answers(asked, threads=n)) for n in (1, 5))
+    assert one == several
+    assert len(one) == 80
+
+
+def test_no_questions_no_answers(trained: Classifier) -> None:
+    assert list(trained.predictor.answers(iter(()))) == []
+
+
+def test_few_pictures_are_held_at_a_time(trained: Classifier, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many questions there are, what is decoded and not answered yet is bounded."""
+    path, decoded, answered, most = str(next(photos.rglob("*.png"))), 0, 0, 0
+    real = preprocess.load
+
+    def load(*arguments):
+        nonlocal decoded
+        decoded += 1
+        return real(*arguments)
+
+    monkeypatch.setattr(preprocess, "load", load)
+    for _ in trained.predictor.answers((Question(path) for _ in range(10 * BATCH)), threads=2):
+        answered += 1
+        most = max(most, decoded - answered)
+    assert answered == 10 * BATCH
+    assert most <= 4 * BATCH
+
+
+def test_an_error_known_beforehand_is_passed_on_in_its_place(trained: Classifier, photos: Path) -> None:
+    good = str(next(photos.rglob("*.png")))
+    answers = list(trained.predictor.answers([Question("a", "no permission"), Question(good), Question("b", "a loop")]))
+    assert [(answer.path, answer.error) for answer in answers] == [
+        ("a", "no permission"), (good, None), ("b", "a loop"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b", "", "no/such/folder/"])
+def test_names_that_no_file_can_have(name: str) -> None:
+    assert list(questions([name])) == [Question(name, NO_SUCH_FILE)]
+
+
+def test_a_link_to_nothing_and_a_file_that_disappears(trained: Classifier, tmp_path: Path, photos: Path) -> None:
+    (tmp_path / "link.png").symlink_to("nowhere.png")
+    gone = tmp_path / "gone.png"
+    gone.write_bytes(next(photos.rglob("*.png")).read_bytes())
+    asked = list(questions([tmp_path / "link.png", gone]))
+    gone.unlink()
+    answers = list(trained.predictor.answers(asked))
+    assert [answer.path for answer in answers] == [str(tmp_path / "link.png"), str(gone)]
+    assert all(answer.error for answer in answers)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@x", "\tx", "\rx"])
+def test_no_cell_is_a_formula(text: str) -> None:
+    row = csv_row(("a",), Prediction(text, text, 0.5, {"a": 0.5}))
+    assert row[0] == row[1] == "'" + text
+    assert csv_row(("a",), Prediction("x", None, None, error=text))[4] == "'" + text
+    assert csv_header((text,))[-1] == "'" + text
+
+
+def test_rows_of_a_csv_survive_any_name() -> None:
+    import csv
+    import io
+
+    file = io.StringIO()
+    one = Prediction('a "b", c\nd.jpg', "x,y", 1.0, {"x,y": 1.0, "z": 0.0}, unknown=True)
+    writer = csv.writer(file)
+    writer.writerows([csv_header(("x,y", "z")), csv_row(("x,y", "z"), one)])
+    header, row = csv.reader(io.StringIO(file.getvalue()))
+    assert dict(zip(header, row, strict=True)) == {
+        "path": 'a "b", c\nd.jpg', "label": "x,y", "probability": "1.000000", "unknown": "true", "error": "",
+        "x,y": "1.000000", "z": "0.000000",
+    }  # fmt: skip
+
+
+def test_temperature_softens_by_the_stored_number(trained: Classifier) -> None:
+    from tellapart.bundle import Bundle
+    from tellapart.predict import Predictor
+
+    soft = Predictor(Bundle(dict(trained.bundle.manifest) | {"temperature": 2.0}, trained.bundle.members))
+    batch = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
+    plain = trained.predictor.probabilities(batch)
+    # Of two classes the log of the ratio halves.
+    np.testing.assert_allclose(
+        np.log(plain[:, 1] / plain[:, 0]) / 2,
+        np.log(soft.probabilities(batch)[:, 1] / soft.probabilities(batch)[:, 0]),
+        rtol=1e-6,
+    )
+
+
+def test_embeddings_of_pictures_are_those_in_the_bundle(trained: Classifier, photos: Path) -> None:
+    import hashlib
+
+    by_content = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in photos.rglob("*.*")}
+    train = [by_content[content] for content in trained.bundle.splits()["train"][:5]]
+    batch = np.stack([preprocess.load(path, trained.predictor.preprocess) for path in train])
+    np.testing.assert_allclose(
+        trained.predictor.embeddings(batch), trained.bundle.embeddings()[:5], rtol=2e-3, atol=1e-3
+    )

@@ -26,7 +26,6 @@ import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -130,9 +129,9 @@ def read(path: str | os.PathLike[str]) -> Bundle:
         BundleError: `path` is no file, not a bundle, damaged, or of another format version.
     """
     name = shown(path)
-    if not Path(path).exists():
+    if not os.path.exists(path):
         raise BundleError(f"No such bundle: {name}. Give the path of a .tellapart file that `tellapart train` wrote.")
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
         raise BundleError(f"A bundle must be a regular file; {name} is not. Give the path of a .tellapart file.")
     try:
         with zipfile.ZipFile(path) as archive:

@@ -101,7 +101,7 @@ class Classifier:
         if isinstance(pictures, str | os.PathLike):
             asked = list(questions([pictures]))
             answers = list(self.predictor.answers(asked))
-            return answers if Path(pictures).is_dir() else answers[0]
+            return answers if os.path.isdir(pictures) else answers[0]
         return list(self.predictor.answers(questions(pictures)))
 
     def _predict_pixels(self, pixels: np.ndarray) -> Prediction:

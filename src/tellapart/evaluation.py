@@ -13,7 +13,7 @@ from tellapart import metrics
 from tellapart.files import shown
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Evaluation:
     """How a model fared on pictures whose label is known: all of it follows from the first four fields."""
 
@@ -98,6 +98,10 @@ class Evaluation:
         unseen = self.unseen() if self.n_trained_on else None
         values["accuracy_unseen"] = unseen.accuracy if unseen else None if self.n_trained_on else self.accuracy
         return values
+
+    def __repr__(self) -> str:
+        low, high = self.accuracy_interval
+        return f"Evaluation(accuracy {self.accuracy:.1%}, 95 % sure {low:.1%} to {high:.1%}, {self.n:,} pictures)"
 
     def _repr_html_(self) -> str:
         """What a notebook shows: the accuracy in words, the classes, and the confusion matrix."""

@@ -105,7 +105,8 @@ def _ending(model: keras.Model) -> list[Any]:
     """The layers that a network ends in, from its last one back to the first that is no activation."""
     ending: list[Any] = [model.layers[-1]]
     while isinstance(ending[-1], (layers.Softmax, layers.Activation)):
-        ending.append(ending[-1].input._keras_history.operation)
+        source: Any = ending[-1].input
+        ending.append(source._keras_history.operation)
     return ending
 
 
@@ -113,8 +114,7 @@ def _closing(model: keras.Model) -> list[str]:
     """The names of the activations that stand between the last dense layer's product and the answer."""
     names = []
     for layer in reversed(_ending(model)):
-        activation = getattr(layer, "activation", None)
-        name = "softmax" if isinstance(layer, layers.Softmax) else keras.activations.serialize(activation)
+        name: Any = "softmax" if isinstance(layer, layers.Softmax) else keras.activations.serialize(layer.activation)
         names.append(name if isinstance(name, str) else str(name["registered_name"]))
     return [name for name in names if name != "linear"]  # a linear one is how mixed precision gets back to float32
 
@@ -135,7 +135,10 @@ def three_outputs(model: keras.Model) -> keras.Model:
     feature_map = _last_map(last.input)
     if feature_map is None:  # a network of dense layers: there the picture is the map
         feature_map = layers.Rescaling(1.0, dtype="float32")(model.inputs[0])
-    return keras.Model(model.inputs[0], [logits, embedding, feature_map])
+    three = keras.Model(model.inputs[0], [logits, embedding, feature_map])
+    # Said outright: left open, layers that vary pictures at random would do so in the graph.
+    pixels = keras.Input(tuple(model.inputs[0].shape[1:]), dtype=model.inputs[0].dtype)
+    return keras.Model(pixels, three(pixels, training=False))
 
 
 def _last_map(tensor: Any) -> Any:

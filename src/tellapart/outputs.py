@@ -19,7 +19,12 @@ def check(path: str | os.PathLike[str], *, force: bool = False) -> None:
     Raises:
         OutputError: it exists and `force` is not set, its folder does not exist or takes no files.
     """
-    target, name = Path(path), shown(path)
+    with _reported(path):
+        _check(Path(path), force)
+
+
+def _check(target: Path, force: bool) -> None:
+    name = shown(target)
     if target.is_dir():
         raise OutputError(f"An output must be a file; {name} is a folder. Name a file in it.")
     if target.exists() and not target.is_file():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import datetime
+import gc
 import importlib.metadata
 import io
 import json
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
 FORECAST_PICTURES = 64  # decoded to tell how long all of them will take
 START_S = 12.0  # Keras' start, building the graph, exporting it
-BATCH = 64  # pictures that the engine sees at once
+BATCH = 32  # pictures that the engine sees at once
 MAX_EMBEDDING = 4096  # floats a picture; a network whose last layer sees more keeps none in its bundle
 VERSIONED = ("tellapart", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "onnx", "tf2onnx",
              "onnxruntime", "Pillow", "simplejpeg", "opencv-python-headless")  # fmt: skip
@@ -186,6 +187,9 @@ def pack(
     """
     from tellapart import graphs
 
+    gc.collect()  # the network in training, with its optimizer and graphs, is not needed any more
+    prepared.varied.rest()
+    prepared.seen.rest()
     progress.update("Exporting", 0, 1)
     graph = graphs.to_onnx(outcome.model)
     keras_file = _keras_file(outcome.model)
@@ -204,6 +208,7 @@ def pack(
             notes=prepared.catalog.notes,
         )
         embeddings = embedded if side == "train" else embeddings
+        prepared.seen.rest()
     manifest = {
         "classes": list(prepared.catalog.classes),
         "preprocess": Preprocess(recipe.size_px).as_dict(),

@@ -63,9 +63,10 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     settings = {FIELDS.get(setting, setting): value for setting, value in asked.items()}
     if own_size_px is not None:
         for setting in ("size", "conv", "dense", "dropout", "precision"):
-            if asked.get(setting) not in (None, own_size_px if setting == "size" else None):
+            value = asked.get(setting)
+            if value not in (None, own_size_px if setting == "size" else None):
                 raise SettingsError(
-                    f"A network of your own brings its own {setting}; got {setting} {asked[setting]} as well. "
+                    f"A network of your own brings its own {setting}; got {setting} {value} as well. "
                     f"Leave it out, or change the network."
                 )
         recipe = OWN.override(size_px=own_size_px, store_px=own_size_px)

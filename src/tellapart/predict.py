@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -138,7 +137,7 @@ def questions(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Question]:
     """
     for path in paths:
         name = os.fspath(path)
-        if Path(name).is_dir():
+        if os.path.isdir(name):
             for found in walk(name):
                 yield Question(found.path, found.reason)
         else:

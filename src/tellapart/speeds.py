@@ -7,10 +7,12 @@ measured, network by network, and the choice is kept in the cache folder: a repe
 from __future__ import annotations
 
 import contextlib
+import gc
 import hashlib
 import json
 import os
 import platform
+import statistics
 import time
 from pathlib import Path
 
@@ -21,28 +23,39 @@ from tellapart import models, objectives
 from tellapart.config import Recipe
 from tellapart.outputs import write_text
 
-MEASURED_S = 0.4  # of steps, after the first one, which builds the graph
+ROUND_S, ROUNDS = 0.3, 5  # one look at the speed, and how many of them are taken
 WORTH_S = 15.0  # a training shorter than this is not worth measuring two formats for
+FEW = 16  # pictures a step when two formats are compared: enough for their ratio, and a quarter of the memory
 GAIN = 1.1  # bfloat16 rounds more: it has to be this much faster to be taken
+
+
+class _Steps:
+    """Training steps of the recipe's network on noise, without the data's way."""
+
+    def __init__(self, recipe: Recipe, n_classes: int, precision: str) -> None:
+        self._model = models.build(recipe, n_classes, dtype=precision)
+        objectives.compile_model(self._model, recipe, steps_per_epoch=1)
+        rng = np.random.default_rng(0)
+        side = recipe.size_px
+        self._pixels = rng.integers(0, 256, (recipe.batch_size, side, side, 3), dtype=np.uint8)
+        classes = rng.integers(0, n_classes, recipe.batch_size)
+        binary = objectives.label_mode(self._model) == "binary"
+        self._labels = (classes[:, None] if binary else np.eye(n_classes)[classes]).astype(np.float32)
+        self._model.train_on_batch(self._pixels, self._labels)  # builds the graph
+
+    def speed(self) -> float:
+        """Pictures a second, over a moment."""
+        n, start = 0, time.perf_counter()
+        while n == 0 or time.perf_counter() - start < ROUND_S:
+            self._model.train_on_batch(self._pixels, self._labels)
+            n += len(self._pixels)
+        return n / (time.perf_counter() - start)
 
 
 def pictures_per_second(recipe: Recipe, n_classes: int, precision: str) -> float:
     """Training speed of the recipe's network on noise, without the data's way, pictures/s."""
-    model = models.build(recipe, n_classes, dtype=precision)
-    objectives.compile_model(model, recipe, steps_per_epoch=1)
-    rng = np.random.default_rng(0)
-    side = recipe.size_px
-    pixels = rng.integers(0, 256, (recipe.batch_size, side, side, 3), dtype=np.uint8)
-    classes = rng.integers(0, n_classes, recipe.batch_size)
-    binary = objectives.label_mode(model) == "binary"
-    labels = (classes[:, None] if binary else np.eye(n_classes)[classes]).astype(np.float32)
-    model.train_on_batch(pixels, labels)
-    model.train_on_batch(pixels, labels)
-    n, start = 0, time.perf_counter()
-    while (passed := time.perf_counter() - start) < MEASURED_S:
-        model.train_on_batch(pixels, labels)
-        n += recipe.batch_size
-    return n / passed
+    steps = _Steps(recipe, n_classes, precision)
+    return statistics.median(steps.speed() for _ in range(ROUNDS))
 
 
 def choose_precision(recipe: Recipe, n_classes: int, n_pictures: int, cache: Path) -> str:
@@ -57,11 +70,16 @@ def choose_precision(recipe: Recipe, n_classes: int, n_pictures: int, cache: Pat
     key = _key(recipe, n_classes)
     if choices.get(key) in ("float32", "mixed_bfloat16"):
         return choices[key]
-    in_float32 = pictures_per_second(recipe, n_classes, "float32")
-    if n_pictures * recipe.epochs / in_float32 < WORTH_S:
+    few = recipe.override(batch_size=min(recipe.batch_size, FEW))
+    plain = _Steps(few, n_classes, "float32")
+    if n_pictures * recipe.epochs / plain.speed() < WORTH_S:
         return "float32"
-    in_bfloat16 = pictures_per_second(recipe, n_classes, "mixed_bfloat16")
-    chosen = "mixed_bfloat16" if in_bfloat16 > GAIN * in_float32 else "float32"
+    mixed = _Steps(few, n_classes, "mixed_bfloat16")
+    # In turn: what else the machine does then slows both alike.
+    gain = statistics.median(mixed.speed() / plain.speed() for _ in range(ROUNDS))
+    chosen = "mixed_bfloat16" if gain > GAIN else "float32"
+    del plain, mixed
+    gc.collect()  # Keras models are full of cycles; the training to come needs their memory
     cache.mkdir(parents=True, exist_ok=True)
     write_text(known, json.dumps({**choices, key: chosen}, indent=1), force=True)
     return chosen

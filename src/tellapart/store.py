@@ -12,6 +12,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import mmap
 import os
 import shutil
 from collections import deque
@@ -47,6 +48,15 @@ class Store:
     failures: dict[str, str]  # content hash -> reason, for all the others
     path: Path  # the store's own folder
     n_decoded: int  # pictures decoded in this run; 0 when all came from the cache
+
+    def rest(self) -> None:
+        """Tell the system that the pixels are not needed for now: their pages leave this process's memory.
+
+        They come back from the file when they are read again. Does nothing where the system has no such call.
+        """
+        mapped = getattr(self.pixels, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

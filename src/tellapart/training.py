@@ -102,7 +102,8 @@ def train(
         )
     seconds = time.perf_counter() - start
     if not all(np.isfinite(weights).all() for weights in model.get_weights()):
-        rate = recipe.learning_rate if optimizer is None else float(ops.convert_to_numpy(optimizer.learning_rate))
+        own: Any = None if optimizer is None else ops.convert_to_numpy(optimizer.learning_rate)
+        rate = recipe.learning_rate if own is None else float(own)
         raise SettingsError(
             f"The learning rate must be small enough for the weights to stay finite; at {rate:g} they did not. "
             f"Take a lower --learning-rate."
@@ -134,18 +135,21 @@ class _Best(keras.callbacks.Callback):
         self._weights: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch, logs=None) -> None:
-        logs = logs or {}
+        logs, model = logs or {}, self._trained()
         score = (logs["val_accuracy"], -logs["val_loss"])
         if math.isnan(logs["val_loss"]):
-            return
+            return  # not even the first such epoch is the best so far
         if score > self._best:
-            self._best, self.epoch, self._weights = score, epoch + 1, self.model.get_weights()
+            self._best, self.epoch, self._weights = score, epoch + 1, model.get_weights()
         elif self._patience is not None and epoch + 1 - self.epoch >= self._patience:
-            self.model.stop_training = True
+            model.stop_training = True
 
     def on_train_end(self, logs=None) -> None:
         if self._weights:
-            self.model.set_weights(self._weights)
+            self._trained().set_weights(self._weights)
+
+    def _trained(self) -> Any:
+        return self.model  # Keras declares that it may be None, which within `fit` it is not
 
 
 class _Record(keras.callbacks.Callback):

@@ -1,0 +1,196 @@
+"""Results in words: the numbers are right, the sentences true, and no name breaks a line."""
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from rich.console import Console, RenderableType
+
+from tellapart import summaries
+from tellapart.bundle import Bundle
+from tellapart.cache import StoreInfo
+from tellapart.classifier import Classifier
+from tellapart.evaluation import Evaluation
+from tellapart.predict import Prediction
+
+
+def text(what: RenderableType, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(what)
+    return console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def evaluation(right: int, n: int, *, seen: int = 0, **more: Any) -> Evaluation:
+    """n pictures of cats, `right` of them found, the first `seen` trained on."""
+    cats = np.where(np.arange(n) < right, 0.9, 0.2)
+    return Evaluation(
+        classes=("cats", "dogs"),
+        probabilities=np.stack([cats, 1 - cats], axis=1),
+        labels=np.zeros(n, int),
+        paths=tuple(f"{i}.jpg" for i in range(n)),
+        trained_on=np.arange(n) < seen,
+        **more,
+    )
+
+
+def test_accuracy_stands_with_its_interval_and_its_baseline() -> None:
+    said = text(summaries.evaluated(evaluation(8, 10, split="test")))
+    # Wilson's interval of 8 of 10, as the textbooks have it: 49.0 % to 94.3 %.
+    assert "Accuracy 80.0% on 10 pictures of the test split (95 % sure: between 49.0% and 94.3%)." in said
+    assert "Always answering the commonest class would reach 100.0%." in said
+    lines = [line.split() for line in said.splitlines()]
+    assert ["cats", "10", "80.0%", "100.0%", "88.9%"] in lines
+    assert ["dogs", "0", "–", "0.0%", "0.0%"] in lines
+    assert ["cats", "8", "2"] in lines
+    assert ["dogs", "0", "0"] in lines
+    assert "trained on" not in said
+    assert "not used" not in said
+
+
+@pytest.mark.parametrize("split", [None, "all"])
+def test_no_split_no_word_of_one(split: str | None) -> None:
+    assert "on 10 pictures (95 %" in text(summaries.evaluated(evaluation(8, 10, split=split)))
+
+
+def test_pictures_that_were_trained_on_are_counted() -> None:
+    said = " ".join(text(summaries.evaluated(evaluation(8, 10, seen=6))).split())
+    assert "6 of these pictures were trained on, so the accuracy looks better than it is." in said
+    assert "Without them: 50.0% on 4." in said  # the last two of ten are wrong
+    every = " ".join(text(summaries.evaluated(evaluation(8, 10, seen=10))).split())
+    assert "10 of these pictures were trained on" in every
+    assert "None is left without them." in every
+
+
+def test_the_overlap_of_a_real_model(trained: Classifier, photos: Path) -> None:
+    said = text(summaries.evaluated(trained.evaluate(photos)))
+    assert "64 of these pictures were trained on" in said
+
+
+def test_the_commonest_reasons_come_first_with_an_example() -> None:
+    each = [("a.jpg", "empty"), ("b\n.jpg", "cut short"), ("c.jpg", "cut short"), ("d.jpg", "cut short")]
+    assert text(summaries.skipped(each)).splitlines() == [
+        "4 pictures were not used:", "  3 × cut short (b\\n.jpg)", "  1 × empty (a.jpg)",
+    ]  # fmt: skip
+    assert text(summaries.skipped(each[:1])).splitlines()[0] == "1 picture was not used:"
+    many = [(f"{i}.jpg", f"reason {i}") for i in range(8)]
+    assert "… and 3 other reasons; --json FILE lists every picture." in text(summaries.skipped(many))
+
+
+def test_a_gap_is_named_where_it_is_one() -> None:
+    named = summaries.gap(0.99, evaluation(770, 1000))
+    assert "Training pictures 99.0% right, test pictures 77.0%: a gap of 22.0 points." in named
+    assert "by heart" in named
+    assert summaries.gap(0.80, evaluation(770, 1000)).endswith(": no gap to speak of.")
+    # Nine of ten are not surely worse than 97 %: the test's own interval reaches 98 %.
+    assert summaries.gap(0.97, evaluation(9, 10)).endswith(": no gap to speak of.")
+
+
+def test_the_end_of_a_training(trained: Classifier) -> None:
+    assert trained.evaluation is not None
+    said = text(summaries.trained(trained.evaluation, trained.report))
+    assert "Pictures: 64 for training, 8 for validation, 8 for test." in said
+    assert "Training: 3 epochs in " in said
+    assert "(float32); kept the weights of epoch" in said
+    assert "Stopped by you" not in said
+    stopped = trained.report | {"training": trained.report["training"] | {"interrupted": True}}
+    assert "Stopped by you before epoch 3: this is what was learned so far." in text(
+        summaries.trained(trained.evaluation, stopped)
+    )
+
+
+def test_many_classes_show_the_worst() -> None:
+    n = 25
+    names = tuple(f"class {i:02}" for i in range(n))
+    labels = np.repeat(np.arange(n), 2)
+    answers = labels.copy()
+    answers[2 * 7] = 8  # one of class 07 is taken for class 08: both lose, 07 more
+    several = Evaluation(names, np.eye(n)[answers], labels, tuple(map(str, range(2 * n))))
+    said = text(summaries.evaluated(several))
+    assert "the 20 worst of 25 classes" in said
+    rows = [line.strip() for line in said.splitlines() if line.strip().startswith("class ")]
+    assert [row[:8] for row in rows[:2]] == ["class 07", "class 08"]
+    assert len(rows) == 20
+    assert "right class" not in said  # a matrix of 25 columns tells nobody anything
+
+
+def test_the_line_of_an_answer() -> None:
+    one = Prediction("a\nb.jpg", "cats", 0.75, {"dogs": 0.05, "cats": 0.75, "cows": 0.15, "hens": 0.05})
+    assert summaries.answered(one).plain == "a\\nb.jpg: cats 75.0% (cows 15.0%, dogs 5.0%)"
+    broken = Prediction("c.jpg", None, None, error="empty file (0 bytes)")
+    assert summaries.answered(broken).plain == "c.jpg: not read: empty file (0 bytes)"
+    assert summaries.answered(Prediction("d.jpg", None, 0.4, {"a": 0.4}, unknown=True)).plain == "d.jpg: unknown"
+
+
+def test_what_info_says(trained: Classifier, bundle_path: Path) -> None:
+    said = text(summaries.described(trained.bundle, "pets.tellapart", 27_996_567), width=200)
+    for line in (
+        "pets.tellapart (28.0 MB, format 1)", "2: circles, squares", "squares of 32 px, squash",
+        "tutorial, seed 1, 3 epochs", "64 train, 8 validation, 8 test", "keras 3.",
+    ):  # fmt: skip
+        assert line in said
+    assert trained.bundle.manifest["provenance"]["catalog_fingerprint"] in said
+
+
+def test_no_bundle_writes_to_the_terminal_what_it_likes(trained: Classifier) -> None:
+    manifest = dict(trained.bundle.manifest)
+    manifest["provenance"] = manifest["provenance"] | {"machine": "a\x1b]0;title\x07\nb"}
+    manifest["classes"] = ["\x1b[2J", "squares"]
+    said = text(summaries.described(Bundle(manifest, trained.bundle.members), "x", 1), width=200)
+    assert "\x1b" not in said
+    assert "\x07" not in said
+    assert "a\\x1b]0;title\\x07\\nb" in said
+
+
+def test_a_plan() -> None:
+    plan = {
+        "reason": "Because.", "classes": ["a", "b"], "pictures": {"train": 8000, "validation": 0, "test": 2000},
+        "skipped": [{"path": "x", "reason": "y"}], "precision": "float32",
+        "recipe": {"epochs": 10, "batch_size": 32, "optimizer": "adadelta", "learning_rate": 1.0},
+        "seconds": {"decode": 3.2, "train": 95.0, "total": 7300.0},
+        "disk_bytes": {"cache": 999, "bundle": 26_000_000},
+    }  # fmt: skip
+    assert text(summaries.planned(plan)).splitlines() == [
+        "Because.",
+        "Classes: 2: a, b.",
+        "Pictures: 8,000 for training, 0 for validation, 2,000 for test; 1 not used.",
+        "Training: 10 epochs, batches of 32, adadelta at 1, float32.",
+        "Time: about 2 h 2 min (decoding 3 s, training 2 min).",
+        "Disk: about 999 bytes in the cache, 26.0 MB for the bundle.",
+        "Nothing was written.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"), [(0.4, "0 s"), (89.4, "89 s"), (90, "2 min"), (3600, "60 min"), (5400, "1 h 30 min")]
+)
+def test_durations(seconds: float, said: str) -> None:
+    assert summaries._duration(seconds) == said
+
+
+@pytest.mark.parametrize(
+    ("n", "said"),
+    [(0, "0 bytes"), (999, "999 bytes"), (1000, "1.0 kB"), (1_500_000, "1.5 MB"), (3 * 10**12, "3000.0 GB")],
+)
+def test_sizes(n: int, said: str) -> None:
+    assert summaries._bytes(n) == said
+
+
+def test_the_cache(tmp_path: Path) -> None:
+    assert text(summaries.cached([], "/c")).strip() == "The cache /c holds no pictures."
+    fields = {"name": "store-1", "size_bytes": 2_000_000, "last_used": 0.0, "n_pictures": 1234, "size_px": 64}
+    stores = [_store(fields), _store(fields | {"name": "store-2", "size_bytes": 500_000, "usable": False})]
+    said = text(summaries.cached(stores, "/c"))
+    first, second = (line.split() for line in said.splitlines()[1:3])
+    assert first[:6] == ["store-1", "1,234", "64", "px", "2.0", "MB"]
+    assert second[:5] == ["store-2", "1,234", "unfinished", "500.0", "kB"]
+    assert said.splitlines()[-1] == "2.5 MB in /c"
+
+
+def _store(fields: dict[str, Any]) -> StoreInfo:
+    import dataclasses
+
+    names = {each.name for each in dataclasses.fields(StoreInfo)}
+    given = {"usable": True, "path": Path("/c/pictures"), **fields}
+    return StoreInfo(**{name: value for name, value in given.items() if name in names})

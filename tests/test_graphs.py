@@ -267,3 +267,13 @@ def test_a_compiled_network_stays_compiled_and_its_copy_is_not() -> None:
     model.compile("sgd", "binary_crossentropy")
     assert not graphs.in_float32(model).compiled
     assert model.compiled
+
+
+def test_a_network_that_cannot_be_exported_is_refused_before_it_is_trained() -> None:
+    pixels = keras.Input((SIZE_PX, SIZE_PX, 3))
+    pooled = layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 510)(pixels))
+    model = keras.Model(pixels, layers.Dense(2)(keras.ops.erfinv(pooled)))  # ONNX has no inverse error function
+    graphs.check(model, 2)
+    with pytest.raises(InputError, match="must be one that Keras can export to ONNX"):
+        graphs.check_export(model)
+    graphs.check_export(sequential(layers.Flatten(), layers.Dense(2)))

@@ -73,9 +73,12 @@ def test_another_network_is_measured_by_itself(measured, tmp_path: Path) -> None
 def test_a_short_training_is_not_worth_measuring_twice(measured, tmp_path: Path) -> None:
     stand = measured(100, 500)
     # 10 epochs of 149 pictures at 100 pictures/s: 14.9 s; of 151: 15.1 s.
-    assert speeds.choose_precision(RECIPE, 2, 149, tmp_path) == "float32"
+    assert speeds.choose_precision(RECIPE, 2, 149, tmp_path, keep=False) == "float32"
     assert stand.asked == ["float32"]
     assert not list(tmp_path.iterdir())
+    assert speeds.choose_precision(RECIPE, 2, 149, tmp_path) == "float32"
+    assert speeds.choose_precision(RECIPE, 2, 149, tmp_path) == "float32"
+    assert stand.asked == ["float32", "float32"]  # the third time it was known
     assert speeds.choose_precision(RECIPE, 2, 151, tmp_path) == "mixed_bfloat16"
 
 

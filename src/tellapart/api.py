@@ -62,7 +62,8 @@ def train(
         recipe: "auto", "scratch" or "tutorial".
         model: a network of your own instead: a built Sequential or functional `keras.Model` that takes pixels,
             0–255, (None, S, S, 3), and ends in Dense(C), Dense(C, softmax) or, for two classes, Dense(1, sigmoid).
-            It is trained in place. Where it is compiled, its optimizer is used unless `optimizer` says otherwise.
+            It is trained in place. Where it is compiled, its optimizer is used, unless `optimizer` or
+            `learning_rate` is given.
         seed: decides splits, first weights, order and augmentation.
         cache: the folder for decoded pictures.
         force: replace `output` where it exists.
@@ -101,7 +102,7 @@ def train(
                 prepared,
                 choice.recipe,
                 own=model,
-                keep_optimizer=settings.get("optimizer") is None,
+                keep_optimizer=settings.get("optimizer") is None and settings.get("learning_rate") is None,
                 seed=seed,
                 cache=_cache(cache),
                 callbacks=[*callbacks, *_tensorboard(tensorboard)],

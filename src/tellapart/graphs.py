@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from tellapart.engine import EMBEDDING, FEATURE_MAP, LOGITS
+from tellapart.engine import EMBEDDING, FEATURE_MAP, LOGITS, Engine
 from tellapart.errors import InputError
 
 OPSET = 18
@@ -173,6 +173,17 @@ def to_onnx(model: keras.Model) -> bytes:
     _rename(exported.graph, [LOGITS, EMBEDDING, FEATURE_MAP])
     onnx.checker.check_model(exported, full_check=True)
     return exported.SerializeToString()
+
+
+def check_export(model: keras.Model) -> None:
+    """Raise InputError unless `model` can become a graph that the engine opens: tried, with the weights it has now."""
+    try:
+        Engine(to_onnx(in_float32(model)))
+    except Exception as error:  # what the exporter raises of a layer that it does not know has no common base
+        raise InputError(
+            f"A network must be one that Keras can export to ONNX; it says: {' '.join(str(error).split())[:300]}. "
+            f"Replace the layer that it names."
+        ) from error
 
 
 def _rename(graph: Any, outputs: list[str]) -> None:

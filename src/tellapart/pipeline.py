@@ -27,7 +27,7 @@ from tellapart import metrics, preprocess, splits, store
 from tellapart.augment import CROP, TUTORIAL, Augmentation
 from tellapart.config import Recipe
 from tellapart.engine import Engine
-from tellapart.errors import InputError, PictureError
+from tellapart.errors import InputError, PictureError, SettingsError
 from tellapart.evaluation import Evaluation
 from tellapart.preprocess import Preprocess
 from tellapart.progress import Progress
@@ -144,7 +144,7 @@ def learn(
     """Make the recipe's network, or take the user's `own` (with its optimizer, if `keep_optimizer`), and train it."""
     import keras
 
-    from tellapart import models, objectives, speeds, training
+    from tellapart import graphs, models, objectives, speeds, training
 
     n_classes = len(prepared.catalog.classes)
     optimizer = None
@@ -155,6 +155,7 @@ def learn(
     else:
         keras.utils.set_random_seed(seed)
         model, precision = own, own.dtype_policy.name
+        graphs.check_export(model)  # now, not after hours of training
         if own.compiled and keep_optimizer:
             optimizer = own.optimizer
     mode = objectives.label_mode(model)
@@ -279,10 +280,14 @@ def _keras_file(model: keras.Model) -> bytes:
 def _now() -> str:
     """The time in UTC, or $SOURCE_DATE_EPOCH (reproducible-builds.org), as ISO 8601."""
     given = os.environ.get("SOURCE_DATE_EPOCH")
-    moment = (
-        datetime.datetime.fromtimestamp(float(given), datetime.UTC) if given else datetime.datetime.now(datetime.UTC)
-    )
-    return moment.isoformat(timespec="seconds")
+    if not given:
+        return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    try:
+        return datetime.datetime.fromtimestamp(int(given), datetime.UTC).isoformat(timespec="seconds")
+    except (ValueError, OverflowError, OSError) as error:
+        raise SettingsError(
+            f"$SOURCE_DATE_EPOCH must be whole seconds since 1970; got {given!r}. Set it right, or unset it."
+        ) from error
 
 
 def _versions() -> dict[str, str]:
@@ -310,7 +315,7 @@ def forecast(catalog: catalogs.Catalog, recipe: Recipe, reason: str, *, cache: P
     sizes_px = {recipe.store_px, recipe.size_px}
     cores = os.cpu_count() or 1
     decode_s = (time.perf_counter() - start) / len(sample) * n * len(sizes_px) / cores
-    precision = speeds.choose_precision(recipe, len(catalog.classes), len(sides.train), cache)
+    precision = speeds.choose_precision(recipe, len(catalog.classes), len(sides.train), cache, keep=False)
     speed = speeds.pictures_per_second(recipe, len(catalog.classes), precision)
     train_s = len(sides.train) * recipe.epochs / speed
     weights = models.build(recipe, len(catalog.classes)).count_params()

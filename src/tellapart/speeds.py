@@ -58,18 +58,28 @@ def pictures_per_second(recipe: Recipe, n_classes: int, precision: str) -> float
     return statistics.median(steps.speed() for _ in range(ROUNDS))
 
 
-def choose_precision(recipe: Recipe, n_classes: int, n_pictures: int, cache: Path) -> str:
+def choose_precision(recipe: Recipe, n_classes: int, n_pictures: int, cache: Path, *, keep: bool = True) -> str:
     """The number format to train in: the recipe's, or where that is "auto", the one that is faster here.
 
-    A choice that was measured is written to `cache`/choices.json and read from there the next time.
+    With `keep` the choice is written to `cache`/choices.json; it is read from there the next time.
     """
     if recipe.precision != "auto":
         return recipe.precision
     known = cache / "choices.json"
     choices = _read(known)
-    key = _key(recipe, n_classes)
+    key = _key(recipe, n_classes, n_pictures)
     if choices.get(key) in ("float32", "mixed_bfloat16"):
         return choices[key]
+    chosen = _faster(recipe, n_classes, n_pictures)
+    gc.collect()  # Keras models are full of cycles; the training to come needs their memory
+    if keep:
+        cache.mkdir(parents=True, exist_ok=True)
+        write_text(known, json.dumps({**choices, key: chosen}, indent=1), force=True)
+    return chosen
+
+
+def _faster(recipe: Recipe, n_classes: int, n_pictures: int) -> str:
+    """The number format in which the network trains faster; float32 where the training is too short to care."""
     few = recipe.override(batch_size=min(recipe.batch_size, FEW))
     plain = _Steps(few, n_classes, "float32")
     if n_pictures * recipe.epochs / plain.speed() < WORTH_S:
@@ -77,12 +87,7 @@ def choose_precision(recipe: Recipe, n_classes: int, n_pictures: int, cache: Pat
     mixed = _Steps(few, n_classes, "mixed_bfloat16")
     # In turn: what else the machine does then slows both alike.
     gain = statistics.median(mixed.speed() / plain.speed() for _ in range(ROUNDS))
-    chosen = "mixed_bfloat16" if gain > GAIN else "float32"
-    del plain, mixed
-    gc.collect()  # Keras models are full of cycles; the training to come needs their memory
-    cache.mkdir(parents=True, exist_ok=True)
-    write_text(known, json.dumps({**choices, key: chosen}, indent=1), force=True)
-    return chosen
+    return "mixed_bfloat16" if gain > GAIN else "float32"
 
 
 def _read(path: Path) -> dict[str, str]:
@@ -94,8 +99,10 @@ def _read(path: Path) -> dict[str, str]:
     return {}
 
 
-def _key(recipe: Recipe, n_classes: int) -> str:
-    """All that the speed of a step hangs on."""
-    parts = [recipe.network, recipe.size_px, recipe.channels, recipe.dense, recipe.batch_size, recipe.optimizer,
-             n_classes > 2, keras.backend.backend(), keras.__version__, platform.node(), os.cpu_count()]  # fmt: skip
+def _key(recipe: Recipe, n_classes: int, n_pictures: int) -> str:
+    """All that the choice hangs on."""
+    network = (recipe.network, recipe.size_px, recipe.channels, recipe.dense, n_classes > 2)
+    training = (recipe.batch_size, recipe.optimizer, n_pictures * recipe.epochs)
+    machine = (keras.backend.backend(), keras.__version__, platform.node(), os.cpu_count())
+    parts = (network, training, machine)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -139,7 +139,7 @@ def test_predict_writes_csv(run, bundle_path: Path, mixed: Path, tmp_path: Path)
 def test_predict_fails_where_nothing_could_be_read(run, bundle_path: Path, mixed: Path, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     for asked, says in (
-        (mixed / "empty.jpg", "None of 1 pictures could be read"),
+        (mixed / "empty.jpg", "The picture could not be read: "),
         (mixed / "none.jpg", "No such file or folder"),
         (tmp_path / "nothing", "There is no picture in"),
     ):

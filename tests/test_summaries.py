@@ -156,7 +156,7 @@ def test_a_plan() -> None:
         "Classes: 2: a, b.",
         "Pictures: 8,000 for training, 0 for validation, 2,000 for test; 1 not used.",
         "Training: 10 epochs, batches of 32, adadelta at 1, float32.",
-        "Time: about 2 h 2 min (decoding 3 s, training 2 min).",
+        "Time: about 2 h 2 min (decoding 3 s, training 2 min, the rest to load Keras and to save).",
         "Disk: about 999 bytes in the cache, 26.0 MB for the bundle.",
         "Nothing was written.",
     ]

@@ -128,7 +128,7 @@ def read(path: str | os.PathLike[str]) -> Bundle:
     Raises:
         BundleError: `path` is no file, not a bundle, damaged, or of another format version.
     """
-    name = shown(path)
+    name = shown(path) or "''"
     if not os.path.exists(path):
         raise BundleError(f"No such bundle: {name}. Give the path of a .tellapart file that `tellapart train` wrote.")
     if not os.path.isfile(path):

@@ -19,6 +19,7 @@ import numpy as np
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
 from tellapart import preprocess
+from tellapart.curves import History
 from tellapart.errors import InputError, MissingPackageError, SettingsError
 from tellapart.evaluation import Evaluation
 from tellapart.files import shown
@@ -69,10 +70,14 @@ class Classifier:
         return dict(self.bundle.manifest["metrics"])
 
     @property
-    def history(self) -> list[dict[str, float]]:
-        """The learning curves, one row an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds."""
+    def history(self) -> History:
+        """The learning curves, one row an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
+
+        A list of dicts, which a notebook shows as a picture.
+        """
         rows = csv.DictReader(io.StringIO(self.bundle.members["history.csv"].decode()))
-        return [{name: float(value) for name, value in row.items()} for row in rows]
+        numbers = [{name: float(value) for name, value in row.items()} for row in rows]
+        return History(numbers, self.bundle.manifest["training"].get("best_epoch"))
 
     @functools.cached_property
     def keras_model(self) -> keras.Model:
@@ -159,7 +164,8 @@ class Classifier:
                 paths.append(entry.path)
                 trained_on.append(entry.content in seen)
             said.update("Answering", i + 1, len(entries))
-        skipped = sorted([*skipped, *((s.path, s.reason) for s in catalog.skipped)])
+        here = (s for s in catalog.skipped if taken in (None, "all") or s.split in (None, taken))
+        skipped = sorted([*skipped, *((s.path, s.reason) for s in here)])
         if not rows:
             example = f", e.g. {shown(skipped[0][0])}: {skipped[0][1]}" if skipped else ""
             raise InputError(
@@ -208,7 +214,13 @@ def require_keras() -> Any:
     if "keras" in sys.modules:
         return sys.modules["keras"]
     with _native_errors_held():
-        return require("keras", "Keras with a backend", "train")
+        try:
+            return require("keras", "Keras with a backend", "train")
+        except ValueError as error:  # what Keras says of a backend that there is not
+            raise SettingsError(
+                f"Keras' backend must be tensorflow, jax or torch; its import says: {' '.join(str(error).split())}. "
+                f"Set or unset KERAS_BACKEND."
+            ) from error
 
 
 @contextmanager
@@ -220,7 +232,7 @@ def _native_errors_held() -> Iterator[None]:
         os.dup2(held.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:
             held.seek(0)
             os.write(kept, held.read())
             raise

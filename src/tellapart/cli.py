@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import click
 
 from tellapart import __version__, outputs
-from tellapart.errors import InputError, SettingsError, TellapartError
-from tellapart.files import shown
+from tellapart.errors import InputError, OutputError, SettingsError, TellapartError
+from tellapart.files import because, shown
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 DONE, PROBLEM, USAGE, INTERRUPTED = 0, 1, 2, 130
 STANDARD_OUTPUT = "-"
+WIDE = 10_000  # characters, for tables that nobody sees on a terminal
+CSV_ERRORS = "surrogateescape"  # the name's own bytes
+JSON_ERRORS = "backslashreplace"  # "\\udcff": an escape that JSON knows, so that the whole stays UTF-8
 
 
 class _Numbers(click.ParamType):
@@ -138,18 +141,19 @@ def train(
         for only_train in ("seed", "tensorboard"):
             del options[only_train]
         plan = api.plan(photos, **options)
-        _write_json(plan, json_path, force)
         _say(summaries.planned(plan), json_path)
+        _write_json(plan, json_path, force)
         return
-    target = output or f"{Path(os.path.abspath(photos)).name}.tellapart"
+    target = f"{Path(os.path.abspath(photos)).name}.tellapart" if output is None else output
+    _check_apart({"--output": target, "--json": json_path, "--history": history})
     classifier = api.train(photos, output=target, force=force, **options)
     assert classifier.evaluation is not None  # just trained
     result = classifier.evaluation.as_dict() | classifier.report
+    _say(summaries.trained(classifier.evaluation, classifier.report), json_path)
+    _say(f"Saved: {shown(target)}", json_path)
     _write_json(result, json_path, force)
     if history is not None:
         outputs.write_text(history, classifier.bundle.members["history.csv"].decode(), force=force)
-    _say(summaries.trained(classifier.evaluation, classifier.report), json_path)
-    _say(f"Saved: {shown(target)}", json_path)
     if classifier.report["training"]["interrupted"]:
         sys.exit(INTERRUPTED)
 
@@ -173,8 +177,8 @@ def evaluate(model: str, photos: str, json_path: str | None, force: bool, debug:
         evaluation = loaded.evaluate(photos, progress=progress, **options)
     for note in evaluation.notes:
         click.echo(note, err=True)
-    _write_json(evaluation.as_dict(), json_path, force)
     _say(summaries.evaluated(evaluation), json_path)
+    _write_json(evaluation.as_dict(), json_path, force)
 
 
 @cli.command(short_help="Answer what is on pictures.")
@@ -193,15 +197,16 @@ def predict(
 
     if csv_path == json_path == STANDARD_OUTPUT:
         raise click.UsageError("Only one of --csv and --json can be standard output. Give the other one a file.")
+    _check_apart({"--csv": csv_path, "--json": json_path})
     for path in (csv_path, json_path):
         _check_output(path, force)
     predictor = Predictor(read(model))
     silent = STANDARD_OUTPUT in (csv_path, json_path)
     counts: Counter[str] = Counter()
-    n, n_read, missing, unreadable = 0, 0, "", ""
+    n, n_read, missing, unreadable = 0, 0, None, None
     with ExitStack() as stack:
         sinks = [
-            *(_csv_sink(stack.enter_context(_stream(path, force)), predictor.classes) for path in [csv_path] if path),
+            *(stack.enter_context(_csv_sink(path, force, predictor.classes)) for path in [csv_path] if path),
             *(stack.enter_context(_json_sink(path, force)) for path in [json_path] if path),
             *([] if silent else [_text_sink()]),
         ]
@@ -212,17 +217,18 @@ def predict(
             n_read += answer.error is None
             counts["not read" if answer.error else answer.label or "unknown"] += 1
             if answer.error == NO_SUCH_FILE:
-                missing = missing or answer.path
+                missing = missing or shown(answer.path) or "''"
             elif answer.error:
                 unreadable = unreadable or f"{shown(answer.path)}: {answer.error}"
     if n > 1 and not silent:
         click.echo(", ".join(f"{shown(name)}: {count:,}" for name, count in counts.most_common()))
     if missing:
-        _fail(f"No such file or folder: {shown(missing)}. Give paths that exist.")
+        _fail(f"No such file or folder: {missing}. Give paths that exist.")
     if not n:
         _fail(f"There is no picture in {shown(pictures[0])}. Give pictures, or a folder that holds some.")
     if not n_read:
-        _fail(f"None of {n:,} pictures could be read, e.g. {unreadable}. Give pictures that open.")
+        none = "The picture could not be read:" if n == 1 else f"None of {n:,} pictures could be read, e.g."
+        _fail(f"{none} {unreadable}. Give pictures that open.")
 
 
 @cli.command(short_help="Say what a model is and how good.")
@@ -237,11 +243,11 @@ def info(model: str, json_path: str | None, force: bool, debug: bool) -> None:
 
     _check_output(json_path, force)
     bundle = read(model)
-    _write_json(dict(bundle.manifest), json_path, force)
     _say(summaries.described(bundle, model, os.path.getsize(model)), json_path)
+    _write_json(dict(bundle.manifest), json_path, force)
 
 
-@cli.group()
+@cli.group(cls=_Group)
 def cache() -> None:
     """The decoded pictures that are kept for the next run."""
 
@@ -309,20 +315,25 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in given
     try:
+        _ready_streams()
         cli.main(given, prog_name="tellapart", standalone_mode=False)
-        sys.stdout.flush()
+        with _printing():
+            sys.stdout.flush()
         sys.exit(DONE)
     except (click.exceptions.Abort, KeyboardInterrupt):
         sys.exit(_stopped())
-    except click.ClickException as error:
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(USAGE)
+    except click.ClickException as error:
+        where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "tellapart"
+        sys.exit(_told(f"{error.format_message()} See: {where} --help", error, debug, USAGE))
     except SettingsError as error:
-        sys.exit(_told(str(error), error, debug, USAGE))
+        sys.exit(_told(_by_option(str(error)), error, debug, USAGE))
     except TellapartError as error:
         sys.exit(_told(str(error), error, debug, PROBLEM))
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left: no more to say
+        _drop_output()  # the reader has left: no more to say
         sys.exit(PROBLEM)
     except MemoryError as error:
         sys.exit(_told("There must be enough memory; it ran out. Take a smaller --size.", error, debug, PROBLEM))
@@ -341,6 +352,46 @@ def _told(message: str, error: BaseException, debug: bool, status: int) -> int:
     return status
 
 
+def _ready_streams() -> None:
+    """See to it that nothing which is printed can fail for the terminal's or the locale's sake."""
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed, and the next file to be opened would take its number
+            setattr(sys, name, open(os.devnull, "r+" if name == "stdin" else "w"))  # noqa: SIM115
+        elif name != "stdin" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def _printing() -> Iterator[None]:
+    """Turn the refusal of standard output, a file on a full disk, into an OutputError."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # `main` ends quietly then
+    except OSError as error:
+        _drop_output()
+        raise OutputError(
+            f"Standard output could not be written: {because(error)}. Make room, or send it elsewhere."
+        ) from error
+
+
+def _drop_output() -> None:
+    """Let Python write the rest nowhere when it ends, else it would complain once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _by_option(message: str) -> str:
+    """A message about a setting, with the setting called as the option that sets it."""
+    from tellapart.config import Recipe
+
+    field, must, rest = message.partition(" must be ")
+    if field not in Recipe.__dataclass_fields__:
+        return message
+    name = {"channels": "conv", "size_px": "size"}.get(field, field.replace("_", "-"))
+    return f"--{name}{must}{rest}"
+
+
 def _stopped() -> int:
     click.echo("Stopped.", err=True)
     return INTERRUPTED
@@ -353,13 +404,36 @@ def _fail(message: str) -> NoReturn:
 def _console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(highlight=False, soft_wrap=True, width=WIDE)  # a pipe has no width: a row stays one line
 
 
 def _say(what: Any, json_path: str | None) -> None:
     """Print for a person, unless standard output is taken by JSON."""
-    if json_path != STANDARD_OUTPUT:
-        _console().print(what, markup=False)
+    if json_path == STANDARD_OUTPUT:
+        return
+    with _printing():
+        if sys.stdout.isatty():
+            _console().print(what, markup=False)
+            return
+        console = _console()
+        with console.capture() as captured:
+            console.print(what, markup=False)
+        click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def _check_apart(paths: dict[str, str | None]) -> None:
+    """Raise UsageError where two outputs, by option, are one file: the second would replace the first."""
+    places: dict[str, str] = {}
+    for option, path in paths.items():
+        if path not in (None, STANDARD_OUTPUT):
+            other = places.setdefault(os.path.realpath(path), option)
+            if other != option:
+                raise click.UsageError(
+                    f"Each output must be a file of its own; {other} and {option} are both {shown(path)}.",
+                    click.get_current_context(),
+                )
 
 
 def _check_output(path: str | None, force: bool) -> None:
@@ -368,34 +442,47 @@ def _check_output(path: str | None, force: bool) -> None:
 
 
 @contextmanager
-def _stream(path: str, force: bool) -> Iterator[TextIO]:
-    """A text file that appears under its name when it is complete, or standard output."""
+def _stream(path: str, force: bool, errors: str) -> Iterator[TextIO]:
+    """A text file that appears under its name when it is complete, or standard output: UTF-8 in any locale.
+
+    `errors` says what becomes of the bytes of a file's name that are no text.
+    """
     if path == STANDARD_OUTPUT:
-        yield sys.stdout
+        sys.stdout.flush()
+        # In JSON and CSV for machines the locale has no say.
+        text = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", errors=errors, newline="", write_through=True)
+        try:
+            with _printing():
+                yield text
+                text.flush()
+        finally:
+            text.detach()
         return
     with outputs.atomic(path, force=force) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="", write_through=True)
+        text = io.TextIOWrapper(file, encoding="utf-8", errors=errors, newline="", write_through=True)
         yield text
         text.detach()
 
 
 def _write_json(values: Any, path: str | None, force: bool) -> None:
     if path is not None:
-        with _stream(path, force) as file:
+        with _stream(path, force, JSON_ERRORS) as file:
             file.write(json.dumps(values, ensure_ascii=False, indent=2) + "\n")
 
 
-def _csv_sink(file: TextIO, classes: tuple[str, ...]) -> Callable[[Prediction], None]:
+@contextmanager
+def _csv_sink(path: str, force: bool, classes: tuple[str, ...]) -> Iterator[Callable[[Prediction], None]]:
     from tellapart.predict import csv_header, csv_row
 
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(csv_header(classes))
-    return lambda answer: writer.writerow(csv_row(classes, answer))
+    with _stream(path, force, CSV_ERRORS) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(csv_header(classes))
+        yield lambda answer: writer.writerow(csv_row(classes, answer))
 
 
 @contextmanager
 def _json_sink(path: str, force: bool) -> Iterator[Callable[[Prediction], None]]:
-    with _stream(path, force) as file:
+    with _stream(path, force, JSON_ERRORS) as file:
         between = "[\n"
 
         def write(answer: Prediction) -> None:
@@ -411,4 +498,9 @@ def _text_sink() -> Callable[[Prediction], None]:
     from tellapart.summaries import answered
 
     console = _console()
-    return lambda answer: console.print(answered(answer), soft_wrap=True)
+
+    def write(answer: Prediction) -> None:
+        with _printing():
+            console.print(answered(answer), soft_wrap=True)
+
+    return write

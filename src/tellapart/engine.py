@@ -31,7 +31,11 @@ class Engine:
     """
 
     def __init__(self, graph: bytes, *, threads: int | None = None) -> None:
+        # Its wheel reports to its maker and keeps an identifier in the home folder; read when it is first loaded.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime
+
+        onnxruntime.disable_telemetry_events()  # on Windows it is this that counts
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or os.cpu_count() or 1

@@ -17,7 +17,9 @@ from tellapart.evaluation import Evaluation
 from tellapart.files import shown
 from tellapart.predict import Prediction
 
-MOST_CLASSES = 20  # in a confusion matrix or a table of classes; beyond, the worst ones are shown
+MOST_CLASSES = 20  # in a table of classes; beyond, the worst ones are shown
+MATRIX_WIDTH = 100  # characters; a wider confusion matrix gives way to a list of the commonest mistakes
+MOST_MISTAKES = 10
 MOST_REASONS = 5  # kinds of reasons why pictures were not used, each with one example
 LARGE_GAP = 0.05  # between training and test accuracy, from which on it is named
 RANKED = 3  # classes shown beside an answer
@@ -28,7 +30,7 @@ def trained(evaluation: Evaluation, report: dict[str, Any]) -> RenderableType:
     plan, training = report["plan"], report["training"]
     lines = [
         f"Pictures: {_sides(plan['pictures'])}.",
-        f"Training: {training['epochs']} epochs in {_duration(training['seconds'])} ({training['precision']}); "
+        f"Training: {_epochs(training['epochs'])} in {_duration(training['seconds'])} ({training['precision']}); "
         f"kept the weights of epoch {training['best_epoch']}.",
     ]
     if training["interrupted"]:
@@ -60,21 +62,22 @@ def evaluated(evaluation: Evaluation) -> RenderableType:
             f"(95 % sure: between {low:.1%} and {high:.1%}).",
             style="bold",
         ),
-        _plain(f"Always answering the commonest class would reach {evaluation.baseline_accuracy:.1%}."),
+        _plain(_baseline(evaluation)),
     ]
     if evaluation.n_trained_on:
         unseen = evaluation.unseen()
         without = f" Without them: {unseen.accuracy:.1%} on {unseen.n:,}." if unseen else " None is left without them."
+        flattered = unseen is None or unseen.accuracy < evaluation.accuracy
+        so = ", so the accuracy looks better than it is." if flattered else ": they say little about new ones."
         parts.append(
-            Text(
-                f"{evaluation.n_trained_on:,} of these pictures were trained on, so the accuracy looks better than it "
-                f"is.{without}",
-                style="yellow",
-            )
+            Text(f"{evaluation.n_trained_on:,} of these pictures were trained on{so}{without}", style="yellow")
         )
     parts += [_classes(evaluation)]
-    if len(evaluation.classes) <= MOST_CLASSES:
+    widths = [max(len(shown(name)), 5) + 2 for name in evaluation.classes]
+    if sum(widths) + max(widths) <= MATRIX_WIDTH:
         parts.append(_confusion(evaluation))
+    elif (evaluation.predicted != evaluation.labels).any():
+        parts.append(_mistakes(evaluation))
     if evaluation.skipped:
         parts.append(skipped(evaluation.skipped))
     return Group(*parts)
@@ -115,7 +118,7 @@ def described(bundle: Bundle, path: str, size_bytes: int) -> RenderableType:
         ("Bundle", f"{shown(path)} ({_bytes(size_bytes)}, format {manifest['format_version']})"),
         ("Classes", f"{len(bundle.classes):,}: {', '.join(map(shown, bundle.classes[:MOST_CLASSES]))}"),
         ("Pictures", f"squares of {manifest['preprocess']['size_px']} px, {manifest['preprocess']['fit']}"),
-        ("Recipe", f"{provenance['recipe']['name']}, seed {provenance['seed']}, {training['epochs']} epochs"),
+        ("Recipe", f"{provenance['recipe']['name']}, seed {provenance['seed']}, {_epochs(training['epochs'])}"),
         ("Trained on", ", ".join(f"{n:,} {side}" for side, n in training["pictures"].items())),
     ]
     for side, numbers in manifest["metrics"].items():
@@ -138,10 +141,10 @@ def planned(plan: dict[str, Any]) -> RenderableType:
         plan["reason"],
         f"Classes: {len(plan['classes'])}: {', '.join(map(shown, plan['classes'][:MOST_CLASSES]))}.",
         f"Pictures: {_sides(plan['pictures'])}; {len(plan['skipped']):,} not used.",
-        f"Training: {recipe['epochs']} epochs, batches of {recipe['batch_size']}, {recipe['optimizer']} at "
+        f"Training: {_epochs(recipe['epochs'])}, batches of {recipe['batch_size']}, {recipe['optimizer']} at "
         f"{recipe['learning_rate']:g}, {plan['precision']}.",
         f"Time: about {_duration(seconds['total'])} (decoding {_duration(seconds['decode'])}, "
-        f"training {_duration(seconds['train'])}).",
+        f"training {_duration(seconds['train'])}, the rest to load Keras and to save).",
         f"Disk: about {_bytes(disk['cache'])} in the cache, {_bytes(disk['bundle'])} for the bundle.",
         "Nothing was written.",
     ]
@@ -157,6 +160,7 @@ def cached(stores: Sequence[StoreInfo], folder: str) -> RenderableType:
         used = datetime.datetime.fromtimestamp(each.last_used).strftime("%Y-%m-%d %H:%M")
         side = f"{each.size_px} px" if each.usable else "unfinished"
         table.add_row(each.name, f"{each.n_pictures:,}", side, _bytes(each.size_bytes), used)
+    _uncut(table)
     total = _bytes(sum(each.size_bytes for each in stores))
     return Group(table, _plain(f"{total} in {shown(folder)}"))
 
@@ -171,7 +175,7 @@ def _classes(evaluation: Evaluation) -> Table:
         table.add_row(Text(shown(name)), f"{each.support:,}", *shares)
     if len(scores) > MOST_CLASSES:
         table.caption = f"the {MOST_CLASSES} worst of {len(scores):,} classes"
-    return table
+    return _uncut(table)
 
 
 def _confusion(evaluation: Evaluation) -> Table:
@@ -181,12 +185,44 @@ def _confusion(evaluation: Evaluation) -> Table:
     for i, row in enumerate(evaluation.confusion.tolist()):
         cells = [Text(f"{n:,}", style="bold green" if i == j else "red" if n else "dim") for j, n in enumerate(row)]
         table.add_row(Text(shown(evaluation.classes[i])), *cells)
+    return _uncut(table)
+
+
+def _mistakes(evaluation: Evaluation) -> Text:
+    wrong = Counter(
+        (right, answer)
+        for right, answer in zip(evaluation.labels.tolist(), evaluation.predicted.tolist(), strict=True)
+        if right != answer
+    )
+    name = [shown(each) for each in evaluation.classes]
+    lines = [
+        f"  {n:,} × {name[right]} taken for {name[answer]}" for (right, answer), n in wrong.most_common(MOST_MISTAKES)
+    ]
+    return Text("\n".join(["Most often confused:", *lines]))
+
+
+def _uncut(table: Table) -> Table:
+    """Let a narrow terminal break what does not fit, rather than cut it off."""
+    for column in table.columns:
+        column.overflow = "fold"
     return table
+
+
+def _baseline(evaluation: Evaluation) -> str:
+    said = f"Always answering the commonest class would reach {evaluation.baseline_accuracy:.1%}."
+    # One class alone (part of a data set) leaves nothing to beat.
+    if evaluation.accuracy_interval[0] > evaluation.baseline_accuracy or evaluation.baseline_accuracy == 1:
+        return said
+    return f"{said} The accuracy is not surely above that."
 
 
 def _sides(pictures: dict[str, int]) -> str:
     names = {"train": "training"}
     return ", ".join(f"{n:,} for {names.get(side, side)}" for side, n in pictures.items())
+
+
+def _epochs(n: int) -> str:
+    return f"{n:,} epoch" if n == 1 else f"{n:,} epochs"
 
 
 def _plain(line: str) -> Text:

@@ -89,9 +89,9 @@ def train(
         optimizer=optimizer,
     )
     record = _Record(training, recipe, progress)
-    watched = [record, *callbacks] if validation is None else [best, record, *callbacks]
     start = time.perf_counter()
     with _stop_on_interrupt(model) as stop:
+        watched = [*([] if validation is None else [best]), record, _Stop(stop), *callbacks]
         model.fit(
             training,
             validation_data=validation,
@@ -186,6 +186,19 @@ class _Record(keras.callbacks.Callback):
         validation = f", {row['val_accuracy']:.1%} on validation" if "val_accuracy" in row else ""
         self._detail = f"epoch {epoch + 1} of {self._epochs}: {row['accuracy']:.1%} on training pictures{validation}"
         self._progress(len(self.rows) * self._n, self._epochs * self._n, self._detail)
+
+
+class _Stop(keras.callbacks.Callback):
+    """Repeats the wish to stop, which `fit` forgets where it came before the first epoch began."""
+
+    def __init__(self, stopped: threading.Event) -> None:
+        super().__init__()
+        self._stopped = stopped
+
+    def on_train_batch_end(self, batch, logs=None) -> None:
+        if self._stopped.is_set():
+            model: Any = self.model
+            model.stop_training = True
 
 
 @contextmanager

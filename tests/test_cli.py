@@ -1,41 +1,61 @@
 """The command line as a user meets it: results, streams, exit statuses, one line for an error."""
 
 import csv
+import io
 import json
+import math
 import os
+import resource
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from tellapart import cli
+import tellapart
+from tellapart import cli, metrics
 
 COMMAND = [sys.executable, "-m", "tellapart"]
 TINY = ["--recipe", "tutorial", "--size", "32", "--epochs", "1", "--conv", "4,8", "--dense", "8"]
+EVALUATION = {
+    "accuracy", "accuracy_interval", "baseline_accuracy", "log_loss", "expected_calibration_error", "classes",
+    "per_class", "confusion_matrix", "n", "skipped", "split", "n_trained_on", "accuracy_unseen",
+}  # fmt: skip
+ANSWER = ["path", "label", "probability", "probabilities", "unknown", "error"]
 
 
 @pytest.fixture
-def run(capsys):
+def run(capfdbinary):
     """Run a command in this process: exit status, standard output, standard error."""
 
     def run(*arguments: object) -> tuple[int, str, str]:
+        capfdbinary.readouterr()  # what came before is not this command's
         with pytest.raises(SystemExit) as exit_:
             cli.main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return int(exit_.value.code or 0), captured.out, captured.err
+        captured = capfdbinary.readouterr()
+        return int(exit_.value.code or 0), captured.out.decode(), captured.err.decode()
 
     return run
 
 
-def shell(*arguments: object, **options) -> subprocess.CompletedProcess[str]:
+def shell(*arguments: object, environment: dict[str, str] | None = None, **options) -> subprocess.CompletedProcess[str]:
     """Run a command in a process of its own."""
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True, timeout=120, **options)
+    return subprocess.run(
+        [*COMMAND, *map(str, arguments)],
+        env=_environment(environment or {}),
+        **{"capture_output": True, "encoding": "utf-8", "timeout": 120, **options},
+    )
 
 
-# What is imported
+def _environment(more: dict[str, str]) -> dict[str, str]:
+    source = str(Path(tellapart.__file__).parents[1])  # wherever the command is started
+    return {**os.environ, "PYTHONPATH": source, **more}
+
+
+# What is imported, and what is left behind
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["predict"], ["info"]])
@@ -56,6 +76,21 @@ print("loaded:", heavy)
     assert said.splitlines()[-1] == "loaded: []"
 
 
+def test_predicting_leaves_nothing_in_the_home_folder(bundle_path: Path, photos: Path, tmp_path: Path) -> None:
+    # ONNX Runtime's wheel would put an identifier and a queue of reports there.
+    home = tmp_path / "home"
+    home.mkdir()
+    settings = {"HOME": str(home), "XDG_CACHE_HOME": "", "ORT_DISABLE_TELEMETRY": "0"}
+    done = shell("predict", bundle_path, photos / "circles", environment=settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(home.rglob("*")) == []
+
+
+def test_a_home_that_cannot_be_written_does_not_matter(bundle_path: Path, photos: Path) -> None:
+    done = shell("predict", bundle_path, photos / "circles", environment={"HOME": "/proc/none", "XDG_CACHE_HOME": ""})
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 # The main job
 
 
@@ -64,35 +99,100 @@ def test_train_says_and_writes_what_it_promises(run, photos: Path, tmp_path: Pat
     status, out, err = run("train", photos, "-o", bundle, *TINY, "--json", "-", "--history", curves)
     assert status == 0
     result = json.loads(out)
-    assert {
-        "accuracy", "accuracy_interval", "baseline_accuracy", "log_loss", "expected_calibration_error", "classes",
-        "per_class", "confusion_matrix", "n", "skipped", "plan", "times", "bundle", "training", "train_accuracy",
-    } <= set(result)  # fmt: skip
+    assert set(result) == EVALUATION | {
+        "plan", "times", "notes", "training", "train_accuracy", "validation_accuracy", "bundle",
+    }  # fmt: skip
     assert result["bundle"] == str(bundle)
     assert result["plan"]["pictures"] == {"train": 64, "validation": 8, "test": 8}
+    assert (result["plan"]["size_px"], result["plan"]["channels"], result["plan"]["dense"]) == (32, [4, 8], [8])
+    assert set(result["times"]) == {"read", "start", "decode", "train", "evaluate", "save", "total"}
+    parts = sum(seconds for name, seconds in result["times"].items() if name != "total")
+    assert parts <= result["times"]["total"] <= parts + 1
+    assert set(result["training"]) == {
+        "epochs", "best_epoch", "pictures_per_epoch", "pictures_seen", "precision", "seconds", "interrupted",
+    }  # fmt: skip
+    assert (result["training"]["epochs"], result["training"]["pictures_seen"]) == (1, 64)
     assert sum(map(sum, result["confusion_matrix"])) == result["n"] == 8
-    assert "tutorial" in err
-    assert len(list(csv.DictReader(curves.read_text().splitlines()))) == 1
+    assert (result["split"], result["n_trained_on"], result["skipped"]) == ("test", 0, [])
+    assert err == "The tutorial's network and settings, as asked for.\n"
+    (row,) = csv.DictReader(curves.read_text().splitlines())
+    assert set(row) == {"epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds"}
     status, out, _ = run("info", bundle)
     assert status == 0
     assert "circles, squares" in out
+    assert "seed 0, 1 epoch\n" in out
+
+
+def test_training_is_named_after_its_folder_and_repeats_with_its_seed(run, make_photos, tmp_path, monkeypatch) -> None:
+    folder = make_photos(tmp_path / "pets", n=6)
+    monkeypatch.chdir(folder)  # "." has a name too
+    status, out, _ = run("train", ".", *TINY, "--seed", "7", "--json", "first.json")
+    assert status == 0
+    assert out.endswith("Saved: pets.tellapart\n")
+    monkeypatch.chdir(tmp_path)
+    assert run("train", "pets/", *TINY, "--seed", "7", "--json", "second.json")[0] == 0
+    assert (tmp_path / "pets.tellapart").is_file()
+    first, second = (json.loads(path.read_text()) for path in (folder / "first.json", tmp_path / "second.json"))
+    for field in sorted(EVALUATION):
+        assert first[field] == second[field], field
 
 
 def test_evaluate_has_the_fields_of_the_contract(run, bundle_path: Path, photos: Path) -> None:
-    status, out, _ = run("evaluate", bundle_path, photos, "--json", "-")
+    status, out, err = run("evaluate", bundle_path, photos, "--json", "-")
     result = json.loads(out)
-    assert status == 0
+    assert (status, err) == (0, "")
+    assert set(result) == EVALUATION
     assert (result["n"], result["n_trained_on"], result["baseline_accuracy"]) == (80, 64, 0.5)
-    low, high = result["accuracy_interval"]
-    assert 0 <= low <= result["accuracy"] <= high <= 1
-    assert set(result["per_class"]["circles"]) == {"precision", "recall", "f1", "support"}
+    assert (result["classes"], result["split"], result["skipped"]) == (["circles", "squares"], None, [])
+    # From what `predict` answers to the same files, all of it follows.
+    _, out, _ = run("predict", bundle_path, photos, "--json", "-")
+    answers = json.loads(out)
+    right = [Path(answer["path"]).parent.name for answer in answers]
+    table = {(a, b): 0 for a in result["classes"] for b in result["classes"]}
+    for label, answer in zip(right, answers, strict=True):
+        table[label, answer["label"]] += 1
+    (cc, cs), (sc, ss) = result["confusion_matrix"]
+    assert [cc, cs, sc, ss] == list(table.values())
+    assert result["accuracy"] == (cc + ss) / 80
+    assert result["accuracy_interval"] == pytest.approx(metrics.wilson_interval(cc + ss, 80))
+    loss = np.mean([-math.log(a["probabilities"][label]) for label, a in zip(right, answers, strict=True)])
+    assert result["log_loss"] == pytest.approx(loss)
+    squares = result["per_class"]["squares"]
+    assert set(squares) == {"precision", "recall", "f1", "support"}
+    assert (squares["support"], squares["recall"]) == (40, ss / 40)
+    assert squares["precision"] == pytest.approx(ss / (cs + ss))
+    assert squares["f1"] == pytest.approx(2 * ss / (40 + cs + ss))
 
 
 def test_evaluate_says_how_many_pictures_were_trained_on(run, bundle_path: Path, photos: Path) -> None:
     status, out, _ = run("evaluate", bundle_path, photos)
     assert status == 0
     assert "64 of these pictures were trained on" in out
+    assert "Without them:" in out
     assert "Always answering the commonest class would reach 50.0%" in out
+
+
+def test_results_go_to_files_and_words_to_the_terminal(run, bundle_path: Path, photos: Path, tmp_path: Path) -> None:
+    target = tmp_path / "numbers.json"
+    status, out, err = run("evaluate", bundle_path, photos, "--json", target)
+    assert (status, err) == (0, "")
+    assert out.startswith("Accuracy ")
+    assert set(json.loads(target.read_bytes())) == EVALUATION
+
+
+def test_info_shows_the_manifest(run, bundle_path: Path) -> None:
+    status, out, err = run("info", bundle_path, "--json", "-")
+    manifest = json.loads(out)
+    assert (status, err) == (0, "")
+    assert list(manifest)[0] == "format_version"
+    assert set(manifest) == {
+        "format_version", "format", "classes", "preprocess", "temperature", "abstention", "metrics", "training",
+        "provenance", "members",
+    }  # fmt: skip
+    status, out, _ = run("info", bundle_path)
+    fingerprint = manifest["provenance"]["catalog_fingerprint"]
+    assert [line for line in out.splitlines() if fingerprint in line], "a row is one line where there is no terminal"
+    assert not any(line.endswith(" ") for line in out.splitlines())
 
 
 @pytest.fixture
@@ -109,44 +209,71 @@ def mixed(tmp_path: Path, make_photos) -> Path:
 
 
 def test_predict_accounts_for_every_file(run, bundle_path: Path, mixed: Path) -> None:
-    status, out, _ = run("predict", bundle_path, mixed, "--json", "-")
+    status, out, err = run("predict", bundle_path, mixed, "--json", "-")
     rows = json.loads(out)
-    by_name = {Path(row["path"]).name: row for row in rows}
-    assert status == 0
-    assert set(rows[0]) == {"path", "label", "probability", "probabilities", "unknown", "error"}
-    assert "notes.txt" not in by_name
-    for bad in ("empty.jpg", "page.jpg", "cut.png", "pipe.jpg", "loop"):
-        assert by_name[bad]["error"], bad
-        assert by_name[bad]["label"] is None
-    good = [row for row in rows if row["error"] is None]
-    assert len(good) == 4
-    assert all(set(row["probabilities"]) == {"circles", "squares"} for row in good)
+    assert (status, err) == (0, "")
+    assert [Path(row["path"]).name for row in rows] == [
+        "circle_000.png", "circle_001.jpg", "cut.png", "empty.jpg", "loop", "page.jpg", "pipe.jpg",
+        "square_000.png", "square_001.jpg",
+    ]  # fmt: skip
+    for row in rows:
+        assert list(row) == ANSWER
+        assert row["unknown"] is False
+        if row["error"] is None:
+            assert set(row["probabilities"]) == {"circles", "squares"}
+            assert sum(row["probabilities"].values()) == pytest.approx(1)
+            assert row["probability"] == max(row["probabilities"].values()) == row["probabilities"][row["label"]]
+        else:
+            assert (row["label"], row["probability"], row["probabilities"]) == (None, None, {})
+    assert [row["error"] for row in rows if row["error"]] == [
+        "truncated: the file ends before the picture does",
+        "empty file (0 bytes)",
+        "a symbolic link to a folder above itself (a loop)",
+        "not a picture: it begins like HTML",
+        "not a regular file (a FIFO)",
+    ]
 
 
 def test_predict_writes_csv(run, bundle_path: Path, mixed: Path, tmp_path: Path) -> None:
-    target = tmp_path / "answers.csv"
-    status, out, _ = run("predict", bundle_path, mixed / "empty.jpg", mixed / "circles", "--csv", target)
+    target, both = tmp_path / "answers.csv", tmp_path / "answers.json"
+    asked = [mixed / "squares" / "square_001.jpg", mixed / "empty.jpg", mixed / "circles", mixed / "empty.jpg"]
+    status, out, _ = run("predict", bundle_path, *asked, "--csv", target, "--json", both)
     assert status == 0
     rows = list(csv.DictReader(target.read_text().splitlines()))
     assert list(rows[0]) == ["path", "label", "probability", "unknown", "error", "circles", "squares"]
-    assert [Path(row["path"]).name for row in rows] == ["empty.jpg", "circle_000.png", "circle_001.jpg"]
-    assert rows[0]["error"] == "empty file (0 bytes)"
-    assert "circle_000.png" in out
+    names = ["square_001.jpg", "empty.jpg", "circle_000.png", "circle_001.jpg", "empty.jpg"]  # as asked, twice too
+    assert [Path(row["path"]).name for row in rows] == names
+    assert list(rows[1].values())[1:] == ["", "", "false", "empty file (0 bytes)", "", ""]
+    for row, answer in zip(rows, json.loads(both.read_bytes()), strict=True):
+        assert (row["path"], row["label"]) == (answer["path"], answer["label"] or "")
+        if answer["error"] is None:
+            for name, probability in (("probability", answer["probability"]), *answer["probabilities"].items()):
+                assert float(row[name]) == pytest.approx(probability, abs=5e-7)
+    assert [line.split(": ")[0] for line in out.splitlines()[:5]] == [row["path"] for row in rows]
+    assert "not read: 2" in out.splitlines()[5]
     status, out, _ = run("predict", bundle_path, mixed / "circles", "--csv", "-")
+    assert len(list(csv.reader(io.StringIO(out)))) == 3
     assert out.startswith("path,label,probability,unknown,error,circles,squares\n")
 
 
 def test_predict_fails_where_nothing_could_be_read(run, bundle_path: Path, mixed: Path, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
     for asked, says in (
-        (mixed / "empty.jpg", "The picture could not be read: "),
-        (mixed / "none.jpg", "No such file or folder"),
-        (tmp_path / "nothing", "There is no picture in"),
+        ([mixed / "empty.jpg"], f"The picture could not be read: {mixed}/empty.jpg: empty file (0 bytes)."),
+        ([mixed / "page.jpg", mixed / "cut.png"], f"None of 2 pictures could be read, e.g. {mixed}/page.jpg: "),
+        ([mixed / "none.jpg"], f"No such file or folder: {mixed}/none.jpg."),
+        ([mixed / "circles", mixed / "none.jpg"], f"No such file or folder: {mixed}/none.jpg."),
+        ([""], "No such file or folder: ''."),
+        ([tmp_path / "nothing"], f"There is no picture in {tmp_path}/nothing."),
     ):
-        status, _, err = run("predict", bundle_path, asked)
+        status, _, err = run("predict", bundle_path, *asked)
         assert status == 1
-        assert says in err
+        assert err.startswith(f"Error: {says}")
         assert len(err.splitlines()) == 1
+    # What there is gets its row all the same.
+    status, out, _ = run("predict", bundle_path, mixed / "none.jpg", mixed / "circles", "--csv", "-")
+    assert status == 1
+    assert len(out.splitlines()) == 4
 
 
 def test_a_dry_run_writes_nothing(run, photos: Path, tmp_path: Path, monkeypatch) -> None:
@@ -154,6 +281,7 @@ def test_a_dry_run_writes_nothing(run, photos: Path, tmp_path: Path, monkeypatch
     status, out, _ = run("train", photos, *TINY, "--dry-run", "--cache", tmp_path / "cache")
     assert status == 0
     assert "64 for training, 8 for validation, 8 for test" in out
+    assert "1 epoch, batches of 32, adadelta at 1, float32." in out
     assert "Nothing was written." in out
     assert os.listdir(tmp_path) == []
 
@@ -170,41 +298,121 @@ def test_the_cache_is_listed_and_cleared(run, photos: Path, tmp_path: Path) -> N
     assert "holds no pictures" in out
 
 
+# Ctrl-C
+
+
 def test_ctrl_c_saves_what_was_learned(make_photos, tmp_path: Path) -> None:
     folder, bundle = make_photos(tmp_path / "photos", n=60), tmp_path / "half.tellapart"
-    arguments = ["train", str(folder), "-o", str(bundle), *TINY[:4], "--epochs", "2000", "--tensorboard", "log"]
+    arguments = ["train", folder, "-o", bundle, *TINY, "--epochs", "9999", "--precision", "float32"]
     process = subprocess.Popen(
-        [*COMMAND, *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+        [*COMMAND, *map(str, arguments), "--tensorboard", "log"],
+        cwd=tmp_path, env=_environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     deadline = time.monotonic() + 60
     while not (tmp_path / "log").exists() and time.monotonic() < deadline:
-        time.sleep(0.2)  # TensorBoard's log appears when training begins
-    time.sleep(3)
+        time.sleep(0.1)  # TensorBoard's log appears when training begins
+    time.sleep(1)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert "Stopped by you before epoch 2000" in out
+    assert "Stopped by you before epoch 9999: this is what was learned so far." in out
+    assert out.endswith(f"Saved: {bundle}\n")
+    assert "Traceback" not in err
     assert shell("info", bundle).returncode == 0
+
+
+def test_ctrl_c_before_the_first_epoch_is_not_forgotten(photos: Path) -> None:
+    import keras
+
+    class Impatient(keras.callbacks.Callback):
+        def set_model(self, model) -> None:
+            super().set_model(model)
+            os.kill(os.getpid(), signal.SIGINT)  # after this, `fit` says to itself that it need not stop
+
+    model = tellapart.train(
+        photos, recipe="tutorial", size=32, conv=(4,), dense=(4,), epochs=200, callbacks=[Impatient()], progress=False,
+        precision="float32",
+    )  # fmt: skip
+    assert model.report["training"]["interrupted"]
+    assert model.report["training"]["epochs"] == 1
+
+
+@pytest.mark.parametrize("stage", ["catalog.scan", "pipeline.prepare", "api.require_keras"])
+def test_ctrl_c_before_anything_was_learned(run, photos: Path, tmp_path: Path, monkeypatch, stage: str) -> None:
+    def press(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)  # here Python notices
+
+    monkeypatch.setattr(f"tellapart.{stage}", press)
+    target = tmp_path / "never.tellapart"
+    status, out, err = run("train", photos, "-o", target, *TINY)
+    assert (status, out, err.split()) == (130, "", ["Stopped."])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_leaves_no_half_table(run, bundle_path: Path, photos: Path, tmp_path: Path, monkeypatch) -> None:
+    def press(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tellapart.predict.csv_row", press)
+    status, *_ = run("predict", bundle_path, photos, "--csv", tmp_path / "a.csv")
+    assert status == 130
+    assert list(tmp_path.iterdir()) == []
 
 
 # What is refused
 
 
-def test_wrong_usage_exits_2(run, photos: Path, tmp_path: Path) -> None:
+def test_wrong_usage_exits_2(run, photos: Path) -> None:
     for arguments, says in (
-        (["predct"], "Did you mean predict?"),
-        (["train"], "PHOTOS"),
-        (["train", photos, "--no-such"], "No such option"),
-        (["train", photos, "--size", "100"], "multiple of 32 from 32 to 512; got 100. Try --size 96."),
-        (["train", photos, "--epochs", "0"], "epochs must be a whole number from 1"),
-        (["train", photos, "--recipe", "magic"], "--recipe must be one of"),
+        (["predct"], "No such command 'predct'. Did you mean predict?"),
+        (["cache", "lst"], "Did you mean list?"),
+        (["train"], "Missing argument 'PHOTOS'. See: tellapart train --help"),
+        (["train", photos, "--no-such"], "No such option '--no-such'."),
+        (["train", photos, "--size", "100"], "--size must be a multiple of 32 from 32 to 512; got 100. Try --size 96."),
+        (["train", photos, "--size", "big"], "'--size'"),
+        (["train", photos, "--epochs", "0"], "--epochs must be a whole number from 1 to 10000; got 0."),
+        (["train", photos, "--learning-rate", "0"], "--learning-rate must be a number from 1e-08 to 100.0; got 0.0."),
+        (["train", photos, "--learning-rate", "nan"], "--learning-rate must be"),
+        (["train", photos, "--dropout", "1"], "--dropout must be a number from 0.0 to 0.95; got 1.0."),
+        (["train", photos, "--batch-size", "0"], "--batch-size must be"),
+        (["train", photos, "--patience", "0"], "--patience must be"),
+        (["train", photos, "--optimizer", "adm"], "--optimizer must be one of"),
+        (["train", photos, "--recipe", "magic"], "--recipe must be one of auto, tutorial, scratch; got 'magic'."),
         (["train", photos, "--recipe", "scratch", "--conv", "8"], "--conv goes with --recipe tutorial"),
         (["train", photos, "--recipe", "tutorial", "--conv", "a,b"], "whole numbers with commas"),
-        (["predict", "m", "p", "--csv", "-", "--json", "-"], "Only one of --csv and --json"),
+        (["train", photos, "--recipe", "tutorial", "--conv", "0"], "--conv must be a whole number from 1 to 2048"),
+        (["train", photos, "--label-column", "x"], "Give the table with --labels."),
+        (["train", photos, "-o", "same", "--json", "./same"], "--output and --json are both ./same."),
+        (["train", photos, "-o", "a", "--json", "b", "--history", "b"], "--json and --history are both b."),
+        (["evaluate", "m", photos, "--split", "foo"], "'foo' is not one of"),
+        (["predict", "m"], "Missing argument 'PICTURES...'."),
+        (["predict", "m", "p", "--csv", "-", "--json", "-"], "Only one of --csv and --json can be standard output."),
+        (["predict", "m", "p", "--csv", "a", "--json", "a"], "--csv and --json are both a."),
     ):
-        status, _, err = run(*arguments)
-        assert status == 2, (arguments, err)
+        status, out, err = run(*arguments)
+        assert (status, out) == (2, ""), (arguments, err)
         assert says in err
+        assert len(err.splitlines()) == 1, err
+        assert err.startswith("Error: ")
+
+
+def test_without_a_command_there_is_help(run) -> None:
+    status, _, err = run()
+    assert status == 2
+    assert "Begin with: tellapart train PHOTOS" in err
+    status, out, _ = run("--help")
+    assert status == 0
+    places = [out.index(f"  {name} ") for name in ("train", "evaluate", "predict", "info", "cache", "demo")]
+    assert places == sorted(places)
+    assert run("--version")[1] == f"tellapart, version {tellapart.__version__}\n"
+
+
+def test_a_backend_that_there_is_not_is_named() -> None:
+    code = "from tellapart.classifier import require_keras; require_keras()"
+    asked = _environment({"KERAS_BACKEND": "caffe"})
+    done = subprocess.run([sys.executable, "-c", code], env=asked, capture_output=True, text=True)
+    assert "SettingsError: Keras' backend must be tensorflow, jax or torch" in done.stderr
 
 
 def test_outputs_that_exist_are_refused(run, bundle_path: Path, photos: Path, tmp_path: Path) -> None:
@@ -212,13 +420,17 @@ def test_outputs_that_exist_are_refused(run, bundle_path: Path, photos: Path, tm
     taken.write_text("mine")
     for arguments in (
         ["train", photos, "-o", taken, *TINY],
+        ["train", photos, "--json", taken, *TINY],
+        ["train", photos, "--history", taken, *TINY],
         ["evaluate", bundle_path, photos, "--json", taken],
         ["predict", bundle_path, photos, "--csv", taken],
+        ["predict", bundle_path, photos, "--json", taken],
         ["info", bundle_path, "--json", taken],
+        ["cache", "list", "--json", taken],
     ):
-        status, _, err = run(*arguments)
-        assert status == 1
-        assert "taken exists already" in err
+        status, out, err = run(*arguments)
+        assert (status, out) == (1, "")
+        assert err == f"Error: {taken} exists already. Name another file, or add --force to replace it.\n"
         assert taken.read_text() == "mine"
     status, *_ = run("info", bundle_path, "--json", taken, "--force")
     assert status == 0
@@ -235,16 +447,93 @@ def test_an_error_is_one_line_and_a_traceback_only_on_demand(run, tmp_path: Path
     assert "Traceback" in err
 
 
+def test_what_should_not_happen_is_one_line_too(run, bundle_path: Path, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("two\nlines")
+
+    monkeypatch.setattr("tellapart.bundle.read", fail)
+    status, _, err = run("info", bundle_path)
+    assert status == 1
+    assert err.startswith("Error: Something went wrong that should not: RuntimeError: two lines.")
+    assert len(err.splitlines()) == 1
+
+
+# Streams
+
+
 def test_a_reader_that_leaves_early_gets_no_traceback(bundle_path: Path, photos: Path) -> None:
-    command = f"{' '.join(COMMAND)} predict {bundle_path} {photos} {photos} {photos} | head -n 1"
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
-    assert len(done.stdout.splitlines()) == 1
-    assert "Traceback" not in done.stderr
+    for more in ("", "--json -", "--csv -"):
+        command = f"{' '.join(COMMAND)} predict {bundle_path} {photos} {photos} {photos} {more} | head -n 1"
+        done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, env=_environment({}))
+        assert len(done.stdout.splitlines()) == 1
+        assert done.stderr == ""
 
 
-def test_a_narrow_terminal_and_a_plain_locale_do_not_matter(bundle_path: Path, tmp_path: Path, make_photos) -> None:
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_behind_standard_output_is_named(bundle_path: Path, photos: Path, unbuffered: str) -> None:
+    for arguments in (["info", bundle_path], ["predict", bundle_path, photos / "circles", "--csv", "-"]):
+        with open("/dev/full", "w") as full:
+            done = shell(
+                *arguments, environment={"PYTHONUNBUFFERED": unbuffered},
+                capture_output=False, stdout=full, stderr=subprocess.PIPE,
+            )  # fmt: skip
+        assert done.returncode == 1
+        assert done.stderr == (
+            "Error: Standard output could not be written: no space left on device. Make room, or send it elsewhere.\n"
+        )
+
+
+def test_a_full_disk_behind_a_file_is_named_and_nothing_is_left(bundle_path: Path, photos: Path, tmp_path) -> None:
+    limited = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))}
+    target = tmp_path / "answers.json"
+    done = shell("predict", bundle_path, photos, "--json", target, **limited)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"Error: {target} could not be written: file too large. Make room,")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_closed_streams_do_not_matter(bundle_path: Path, photos: Path) -> None:
+    command = f"{' '.join(COMMAND)} predict {bundle_path} {photos}/circles"
+    for closed in (">&-", "2>&-", "<&- >&- 2>&-"):
+        done = subprocess.run(
+            ["bash", "-c", f"{command} {closed}"], capture_output=True, timeout=60, env=_environment({})
+        )
+        assert (done.returncode, done.stderr) == (0, b""), closed
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"COLUMNS": "40", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        {"PYTHONIOENCODING": "latin-1", "NO_COLOR": "1", "PYTHONOPTIMIZE": "2"},
+    ],
+)
+def test_a_plain_locale_and_a_narrow_terminal_do_not_matter(bundle_path, tmp_path, make_photos, settings) -> None:
     folder = make_photos(tmp_path / "größe 図", n=1)
-    plain = {**os.environ, "COLUMNS": "40", "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    done = shell("predict", bundle_path, folder, env=plain)
+    done = shell("predict", bundle_path, folder, environment=settings, encoding="latin-1")
     assert done.returncode == 0, done.stderr
     assert len(done.stdout.splitlines()) == 3  # a line a picture, whatever its length, and the counts
+    done = shell("evaluate", bundle_path, folder, environment=settings, encoding="latin-1")
+    assert done.returncode == 0, done.stderr
+    assert "Right when answered (precision)" in done.stdout  # no terminal, no cut
+    assert (done.stderr, "\x1b" in done.stdout) == ("", False)  # no bars, no colours
+    # What is for machines is UTF-8 everywhere.
+    for more in (["--json", "-"], ["--csv", "-"]):
+        out = shell("predict", bundle_path, folder, *more, environment=settings, encoding="utf-8").stdout
+        paths = [row["path"] for row in (json.loads(out) if more[0] == "--json" else csv.DictReader(io.StringIO(out)))]
+        assert [os.fsencode(path).decode() for path in paths] == sorted(map(str, folder.rglob("*.png")))
+
+
+def test_a_name_that_is_no_text_stays_one_line_and_valid_json(run, bundle_path, photos: Path, tmp_path: Path) -> None:
+    source = photos / "circles" / "circle_000.png"
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/a\xff\n\x1bb.png")
+    Path(path).write_bytes(source.read_bytes())
+    status, out, _ = run("predict", bundle_path, tmp_path)
+    assert status == 0
+    assert out.startswith(rf"{tmp_path}/a\udcff\n\x1bb.png: ")
+    assert len(out.splitlines()) == 1
+    (answer,) = json.loads(run("predict", bundle_path, tmp_path, "--json", "-")[1])
+    assert answer["path"] == path
+    run("predict", bundle_path, path, "--csv", tmp_path / "a.csv")
+    assert b"a\xff\n\x1bb.png" in (tmp_path / "a.csv").read_bytes()

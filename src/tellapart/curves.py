@@ -6,7 +6,7 @@ import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -35,6 +35,10 @@ class History(list[dict[str, float]]):
     def __init__(self, rows: Iterable[dict[str, float]], best_epoch: int | None = None) -> None:
         super().__init__(rows)
         self.best_epoch = best_epoch  # from 1: the epoch whose weights were kept
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What a notebook keeps beside the picture: one line, not every number. `print` shows the numbers."""
+        printer.text(f"History({len(self)} epochs, epoch {self.best_epoch} kept)")
 
     def _repr_png_(self) -> bytes | None:
         """Accuracy and loss, of training and of validation pictures; the kept epoch is marked. None without a row."""
@@ -118,7 +122,9 @@ def _line(pen: ImageDraw.ImageDraw, points: Sequence[tuple[float, float]], colou
     pen.line([(x * FINE, y * FINE) for x, y in points], colour, thick_px * FINE)
 
 
-def _lettered(pen: ImageDraw.ImageDraw, panel: Panel, marks: Mapping[float, float], epochs: Mapping[int, float]) -> None:
+def _lettered(
+    pen: ImageDraw.ImageDraw, panel: Panel, marks: Mapping[float, float], epochs: Mapping[int, float]
+) -> None:
     """Title, names of the lines, and the numbers of both scales."""
     from PIL import ImageFont
 

@@ -67,10 +67,11 @@ def evaluated(evaluation: Evaluation) -> RenderableType:
     if evaluation.n_trained_on:
         unseen = evaluation.unseen()
         without = f" Without them: {unseen.accuracy:.1%} on {unseen.n:,}." if unseen else " None is left without them."
+        were = "was" if evaluation.n_trained_on == 1 else "were"
         flattered = unseen is None or unseen.accuracy < evaluation.accuracy
         so = ", so the accuracy looks better than it is." if flattered else ": they say little about new ones."
         parts.append(
-            Text(f"{evaluation.n_trained_on:,} of these pictures were trained on{so}{without}", style="yellow")
+            Text(f"{evaluation.n_trained_on:,} of these pictures {were} trained on{so}{without}", style="yellow")
         )
     parts += [_classes(evaluation)]
     widths = [max(len(shown(name)), 5) + 2 for name in evaluation.classes]

@@ -40,7 +40,6 @@ class Engine:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or os.cpu_count() or 1
         options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False  # it keeps the memory of the largest batch for good
         options.log_severity_level = 3  # errors; they come as exceptions too
         # A graph may name files to read weights from; ours holds its own, so a folder is named that has no files.
         options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)

@@ -23,7 +23,7 @@ from tellapart import models, objectives
 from tellapart.config import Recipe
 from tellapart.outputs import write_text
 
-ROUND_S, ROUNDS = 0.3, 5  # one look at the speed, and how many of them are taken
+ROUND_S, ROUNDS = 0.2, 4  # one look at the speed, and how many of them are taken
 WORTH_S = 15.0  # a training shorter than this is not worth measuring two formats for
 FEW = 16  # pictures a step when two formats are compared: enough for their ratio, and a quarter of the memory
 GAIN = 1.1  # bfloat16 rounds more: it has to be this much faster to be taken

@@ -86,12 +86,12 @@ def test_every_picture_has_a_side_or_a_reason(prepared: pipeline.Prepared) -> No
 
 
 def test_rows_paths_and_contents_go_together(prepared: pipeline.Prepared) -> None:
-    assert prepared.varied.pixels.shape[1:] == (40, 40, 3)
-    assert prepared.seen.pixels.shape[1:] == (32, 32, 3)
+    assert prepared.varied.values.shape[1:] == (40, 40, 3)
+    assert prepared.seen.values.shape[1:] == (32, 32, 3)
     for side in ("train", "validation", "test"):
         assert len(prepared.rows(prepared.seen, side)) == len(prepared.paths(side)) == len(prepared.contents(side))
         for row, path in zip(prepared.rows(prepared.seen, side), prepared.paths(side), strict=True):
-            np.testing.assert_array_equal(prepared.seen.pixels[row], load(path, Preprocess(32)))
+            np.testing.assert_array_equal(prepared.seen.values[row], load(path, Preprocess(32)))
 
 
 def test_the_same_seed_gives_the_same_sides_and_another_gives_others(large: Path, cache: Path) -> None:
@@ -125,7 +125,7 @@ def test_training_pictures_are_varied_and_others_are_not(prepared: pipeline.Prep
     train = pipeline.batches(prepared, "train", RECIPE, seed=1, label_mode="one_hot")
     test = pipeline.batches(prepared, "test", RECIPE, seed=1, label_mode="one_hot")
     pixels, labels = test[0]
-    np.testing.assert_array_equal(pixels, prepared.seen.pixels[prepared.rows(prepared.seen, "test")])
+    np.testing.assert_array_equal(pixels, prepared.seen.values[prepared.rows(prepared.seen, "test")])
     np.testing.assert_array_equal(labels.argmax(axis=1), prepared.labels[prepared.sides["test"]])
     first, _ = train[0]
     train.set_epoch(1)
@@ -195,7 +195,7 @@ def test_the_bundle_says_what_was_done(packed, prepared: pipeline.Prepared) -> N
 
 def test_embeddings_are_those_of_the_training_pictures(packed, prepared: pipeline.Prepared, outcome) -> None:
     inside = keras.Model(outcome.model.inputs[0], graphs.last_dense(outcome.model).input)
-    pixels = prepared.seen.pixels[prepared.rows(prepared.seen, "train")]
+    pixels = prepared.seen.values[prepared.rows(prepared.seen, "train")]
     expected = np.asarray(inside.predict(pixels, verbose=0))
     np.testing.assert_allclose(packed[0].embeddings(), expected, rtol=2e-3, atol=1e-3)  # float16 keeps three digits
 

@@ -70,7 +70,7 @@ def check(built: store.Store, files: list[tuple[str, str]], settings: Preprocess
     assert built.failures == {}
     assert built.rows.keys() == {content for _, content in files}
     for path, content in files:
-        assert np.array_equal(built.pixels[built.rows[content]], preprocess.load(path, settings))
+        assert np.array_equal(built.values[built.rows[content]], preprocess.load(path, settings))
 
 
 def folders(cache: Path) -> list[str]:
@@ -84,22 +84,22 @@ def folders(cache: Path) -> list[str]:
 def test_every_picture_has_its_pixels(files, cache, threads):
     built = store.build(files, SMALL, cache, threads=threads)
     check(built, files)
-    assert built.pixels.shape == (7, 8, 8, 3)
-    assert built.pixels.dtype == np.uint8
-    assert isinstance(built.pixels, np.memmap)
-    assert not built.pixels.flags.writeable
+    assert built.values.shape == (7, 8, 8, 3)
+    assert built.values.dtype == np.uint8
+    assert isinstance(built.values, np.memmap)
+    assert not built.values.flags.writeable
     assert built.n_decoded == 7
     assert list(built.rows.values()) == list(range(7))  # whatever the threads did
     assert built.path.parent == cache / "pictures"
     assert folders(cache) == [built.path.name]
-    assert sorted(path.name for path in built.path.iterdir()) == ["index.json", "pixels.bin"]
-    assert (built.path / "pixels.bin").stat().st_size == 7 * 8 * 8 * 3
+    assert sorted(path.name for path in built.path.iterdir()) == ["index.json", "values.bin"]
+    assert (built.path / "values.bin").stat().st_size == 7 * 8 * 8 * 3
 
 
 def test_no_files(cache):
     for _ in range(2):
         built = store.build([], SMALL, cache)
-        assert built.pixels.shape == (0, 8, 8, 3)
+        assert built.values.shape == (0, 8, 8, 3)
         assert (built.rows, built.failures, built.n_decoded) == ({}, {}, 0)
 
 
@@ -107,7 +107,7 @@ def test_equal_contents_are_stored_once(tmp_path, cache, decoded):
     files = [saved(tmp_path, name, png(1)) for name in ("a.png", "b.png", "c.jpg")]
     built = store.build(files, SMALL, cache)
     check(built, files)
-    assert built.pixels.shape[0] == built.n_decoded == len(decoded) == 1
+    assert built.values.shape[0] == built.n_decoded == len(decoded) == 1
 
 
 def test_progress_tells_of_every_picture_and_ends_at_the_end(files, cache):
@@ -126,7 +126,7 @@ def test_what_is_under_way_is_bounded(monkeypatch):
     started = []
     monkeypatch.setattr(store, "_decode", lambda content, paths, settings: started.append(content))
     todo = [(str(i), ["x"]) for i in range(500)]
-    results = store._decode_all(todo, SMALL, threads=2, block=5)
+    results = store.decode_all(todo, SMALL, threads=2, block=5)
     for taken, _ in enumerate(results, start=1):
         assert len(started) <= taken + 5 * 4 * 2
     assert sorted(started) == sorted(content for content, _ in todo)
@@ -164,7 +164,7 @@ def test_a_store_that_a_new_one_covers_goes(files, cache):
     assert built.n_decoded == 2
     assert folders(cache) == [built.path.name]
     # On POSIX it can still be read where it is mapped.
-    assert os.name == "nt" or np.array_equal(first.pixels, built.pixels[[built.rows[c] for c in first.rows]])
+    assert os.name == "nt" or np.array_equal(first.values, built.values[[built.rows[c] for c in first.rows]])
 
 
 def test_known_pictures_are_gathered_from_several_stores(files, cache, decoded, tmp_path):
@@ -189,7 +189,7 @@ def test_other_preprocessing_versions_and_decoders_have_stores_of_their_own(file
     assert n_decoded(Preprocess(9)) == 7
     assert n_decoded(Preprocess(8, "crop")) == 7
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_decoder_versions", lambda: {"pillow": "99.0"})
+        patch.setattr(store, "decoder_versions", lambda: {"pillow": "99.0"})
         assert n_decoded(SMALL) == 7
     with monkeypatch.context() as patch:
         patch.setattr(caches, "STORE_VERSION", 99)
@@ -223,7 +223,7 @@ def test_only_failures(tmp_path, cache):
     bad = saved(tmp_path, "empty.jpg", b"")
     for _ in range(2):
         built = store.build([bad], SMALL, cache)
-        assert built.pixels.shape == (0, 8, 8, 3)
+        assert built.values.shape == (0, 8, 8, 3)
         assert built.rows == {}
         assert built.failures == {bad[1]: "empty file (0 bytes)"}
 
@@ -281,15 +281,15 @@ def test_another_file_with_the_same_content_stands_in(files, cache, tmp_path):
 @pytest.mark.parametrize(
     "damage",
     [
-        lambda path: os.truncate(path / "pixels.bin", 100),
+        lambda path: os.truncate(path / "values.bin", 100),
         lambda path: os.truncate(path / "index.json", 100),
         lambda path: (path / "index.json").write_text("[]"),
         lambda path: (path / "index.json").write_text('{"version": 1, "shape": [7, 8, 8]}'),
         lambda path: (path / "index.json").write_bytes(b"\xff\xfe\x00"),
         lambda path: (path / "index.json").unlink(),
-        lambda path: (path / "pixels.bin").unlink(),
+        lambda path: (path / "values.bin").unlink(),
         lambda path: [entry.unlink() for entry in path.iterdir()],
-        lambda path: (path / "pixels.bin").write_bytes(b"\0" * 9999),
+        lambda path: (path / "values.bin").write_bytes(b"\0" * 9999),
     ],
 )
 def test_a_damaged_store_is_noticed_and_built_again(files, cache, damage):
@@ -339,8 +339,8 @@ def test_leftovers_go_once_their_process_is_gone_or_they_are_a_day_old(files, ca
     def leftover(name: str, age_s: float = 0.0) -> str:
         path = folder / name
         path.mkdir(parents=True)
-        (path / "pixels.bin").write_bytes(b"\0" * 50)
-        for part in (path / "pixels.bin", path):
+        (path / "values.bin").write_bytes(b"\0" * 50)
+        for part in (path / "values.bin", path):
             os.utime(part, (time.time() - age_s, time.time() - age_s))
         return name
 
@@ -545,18 +545,18 @@ def test_foreign_files_and_links_stay(files, cache, tmp_path):
     built = store.build(files, SMALL, cache)
     (cache / "mine.txt").write_text("mine")
     (cache / "pictures" / "holiday").mkdir()
-    (cache / "pictures" / "holiday" / "pixels.bin").write_text("mine")
+    (cache / "pictures" / "holiday" / "values.bin").write_text("mine")
     (built.path / "notes.txt").write_text("mine")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "pixels.bin").write_text("mine")
+    (elsewhere / "values.bin").write_text("mine")
     link = cache / "pictures" / ("8px-squash-" + "0" * 12 + "-" + "0" * 16)
     link.symlink_to(elsewhere, target_is_directory=True)
     assert len(store.listing(cache)) == 1
     assert store.clear(cache) > 0
     left = {str(Path(folder, name).relative_to(cache)) for folder, _, names in os.walk(cache) for name in names}
-    assert left == {"mine.txt", "pictures/holiday/pixels.bin", f"pictures/{built.path.name}/notes.txt"}
-    assert (elsewhere / "pixels.bin").read_text() == "mine"
+    assert left == {"mine.txt", "pictures/holiday/values.bin", f"pictures/{built.path.name}/notes.txt"}
+    assert (elsewhere / "values.bin").read_text() == "mine"
     assert link.is_symlink()
 
 
@@ -574,4 +574,5 @@ def test_the_index_says_what_is_in_the_store(files, cache):
     assert index["version"] == caches.STORE_VERSION
     assert index["shape"] == [7, 8, 8, 3]
     assert index["contents"] == [content for _, content in files]
-    assert index["preprocess"] == SMALL.as_dict()
+    assert index["dtype"] == "uint8"
+    assert index["recipe"] == [SMALL.as_dict(), store.decoder_versions()]

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tellapart import catalog as catalogs
-from tellapart import outputs, pipeline, plans
+from tellapart import outputs, pipeline, plans, transfer
+from tellapart.bundle import Bundle
 from tellapart.cache import cache_folder
 from tellapart.classifier import Classifier, PathLike, Reading, load, require, require_keras
-from tellapart.config import TUTORIAL
+from tellapart.config import TUTORIAL, Recipe, Transfer
+from tellapart.evaluation import Evaluation
 from tellapart.plans import Settings
 from tellapart.progress import Progress, TerminalProgress
 
@@ -59,7 +61,7 @@ def train(
     Args:
         photos: one folder a class, or split folders with these in them, or with `labels` any folder.
         output: where to save the bundle; left out, nothing is written (see `Classifier.save`).
-        recipe: "auto", "scratch" or "tutorial".
+        recipe: "auto", "transfer", "scratch" or "tutorial".
         model: a network of your own instead: a built Sequential or functional `keras.Model` that takes pixels,
             0–255, (None, S, S, 3), and ends in Dense(C), Dense(C, softmax) or, for two classes, Dense(1, sigmoid).
             It is trained in place. Where it is compiled, its optimizer is used, unless `optimizer` or
@@ -90,40 +92,92 @@ def train(
             outputs.check(output, force=force)
         with _timed(times, "read"):
             catalog = _scan(photos, reading, said)
-        with _timed(times, "start"):
-            require_keras()
         choice = plans.choose(catalog, recipe, settings, _own_size(model, len(catalog.classes)))
         for note in (*catalog.notes, choice.reason):
             said.note(note)
-        with _timed(times, "decode"):
-            prepared = pipeline.prepare(catalog, choice.recipe, seed=seed, cache=_cache(cache), progress=said)
-        with _timed(times, "train"):
-            outcome = pipeline.learn(
-                prepared,
-                choice.recipe,
-                own=model,
+        if isinstance(choice.recipe, Transfer):
+            with _timed(times, "train"):
+                result = transfer.run(catalog, choice.recipe, seed=seed, cache=_cache(cache), progress=said)
+            said.note(result.reason)
+            learned = _Learned(result.bundle, result.evaluations, result.reason, result.counts, result.record)
+        else:
+            learned = _train_network(
+                catalog,
+                choice,
+                model,
                 keep_optimizer=settings.get("optimizer") is None and settings.get("learning_rate") is None,
                 seed=seed,
                 cache=_cache(cache),
                 callbacks=[*callbacks, *_tensorboard(tensorboard)],
-                progress=said,
+                times=times,
+                said=said,
             )
-        with _timed(times, "evaluate"):
-            bundle, evaluations = pipeline.pack(outcome, prepared, choice.recipe, seed=seed, progress=said)
-        classifier = Classifier(bundle, evaluations["test"])
+        classifier = Classifier(learned.bundle, learned.evaluation)
         if output is not None:
             with _timed(times, "save"):
                 classifier.save(output, force=force)
+    validation = learned.evaluations.get("validation")
     classifier.report = {
-        "plan": {**choice.recipe.as_dict(), "reason": choice.reason, "pictures": prepared.counts()},
+        "plan": {**choice.recipe.as_dict(), "reason": learned.reason, "pictures": learned.counts},
         "times": times,
         "notes": list(catalog.notes),
-        "training": outcome.as_dict(),
-        "train_accuracy": evaluations["train"].accuracy,
-        "validation_accuracy": evaluations["validation"].accuracy if "validation" in evaluations else None,
+        "training": learned.record,
+        "train_accuracy": learned.evaluations["train"].accuracy,
+        "validation_accuracy": validation.accuracy if validation else None,
         "bundle": None if output is None else str(output),
     }
     return classifier
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Learned:
+    """What a training of either kind gave."""
+
+    bundle: Bundle
+    evaluations: dict[str, Evaluation]
+    reason: str  # in a sentence, what was done and why
+    counts: dict[str, int]  # pictures by side
+    record: dict[str, Any]  # the bundle's record of the training
+
+    @property
+    def evaluation(self) -> Evaluation:
+        """The one to believe."""
+        return self.evaluations.get("test") or self.evaluations[transfer.CROSS_VALIDATION]
+
+
+def _train_network(
+    catalog: catalogs.Catalog,
+    choice: plans.Choice,
+    own: keras.Model | None,
+    *,
+    keep_optimizer: bool,
+    seed: int,
+    cache: Path,
+    callbacks: Sequence[keras.callbacks.Callback],
+    times: dict[str, float],
+    said: Progress,
+) -> _Learned:
+    """Decode, train a whole network in Keras, ask its graph about every side."""
+    recipe = choice.recipe
+    assert isinstance(recipe, Recipe)
+    with _timed(times, "start"):
+        require_keras()
+    with _timed(times, "decode"):
+        prepared = pipeline.prepare(catalog, recipe, seed=seed, cache=cache, progress=said)
+    with _timed(times, "train"):
+        outcome = pipeline.learn(
+            prepared,
+            recipe,
+            own=own,
+            keep_optimizer=keep_optimizer,
+            seed=seed,
+            cache=cache,
+            callbacks=callbacks,
+            progress=said,
+        )
+    with _timed(times, "evaluate"):
+        bundle, evaluations = pipeline.pack(outcome, prepared, recipe, seed=seed, progress=said)
+    return _Learned(bundle, evaluations, choice.reason, prepared.counts(), outcome.as_dict())
 
 
 def plan(

@@ -4,8 +4,8 @@ On disk, below the cache folder::
 
     pictures/
         80px-squash-<recipe>-<contents>/   one store, never changed once it has its name
-            pixels.bin                     uint8 (N, S, S, 3), C order, no header
-            index.json                     version, shape, content hashes in row order, failures; its
+            values.bin                     (N, …), C order, no header: pixels, uint8 (N, S, S, 3), or features
+            index.json                     version, shape, dtype, content hashes in row order, failures; its
                                            modification time says when the store was last used
         .building-<owner>-<pid>-<random>/  being written: renamed when complete and synced, never read
         .removed-<owner>-<pid>-<random>/   being removed
@@ -21,6 +21,7 @@ import errno
 import functools
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -36,11 +37,11 @@ import platformdirs
 from tellapart.errors import OutputError, SettingsError
 from tellapart.files import because, shown
 
-STORE_VERSION = 1  # to be raised when the files below change their meaning
+STORE_VERSION = 2  # to be raised when the files below change their meaning
 DEFAULT_LIMIT_BYTES = 20 * 10**9
-PIXELS_NAME, INDEX_NAME = "pixels.bin", "index.json"
+VALUES_NAME, INDEX_NAME = "values.bin", "index.json"
 
-_STORE_NAME = re.compile(r"(?P<size>\d{1,6})px-[a-z_]+-[0-9a-f]{12}-[0-9a-f]{16}")
+_STORE_NAME = re.compile(r"(?P<size>\d{1,6})px-(?P<what>[a-z0-9_]+)-[0-9a-f]{12}-[0-9a-f]{16}")
 _LEFTOVER_NAME = re.compile(r"\.(building|removed)-(?P<owner>[0-9a-f]{8})-(?P<pid>\d{1,10})-[0-9a-f]{8}")
 _LEFTOVER_AGE_S = 24 * 3600
 
@@ -62,7 +63,7 @@ class Opened:
     """One store on disk whose files agree with each other."""
 
     path: Path
-    pixels: np.ndarray  # uint8 (N, S, S, 3), a read-only memory map
+    values: np.ndarray  # (N, …), a read-only memory map
     rows: dict[str, int]  # content hash -> row
     failures: dict[str, str]  # content hash -> why it has no row
 
@@ -175,22 +176,22 @@ def open_store(path: Path) -> Opened | None:
     """The store in a folder, or None where it is gone, damaged, or of another version."""
     try:
         index = json.loads((path / INDEX_NAME).read_bytes())
-        shape = n, height, width, channels = tuple(index["shape"])
-        n_bytes, contents = index["bytes"], index["contents"]
+        shape, dtype = tuple(index["shape"]), np.dtype(index["dtype"])
+        n, n_bytes, contents = shape[0], index["bytes"], index["contents"]
         if (
             index["version"] != STORE_VERSION
-            or (path / PIXELS_NAME).stat().st_size != n_bytes
-            or n_bytes != n * height * width * channels
+            or (path / VALUES_NAME).stat().st_size != n_bytes
+            or n_bytes != math.prod(shape) * dtype.itemsize
             or len(contents) != n
         ):
             return None
         if n:
-            pixels = np.memmap(path / PIXELS_NAME, np.uint8, "r", shape=shape)
+            values = np.memmap(path / VALUES_NAME, dtype, "r", shape=shape)
         else:  # an empty file cannot be mapped
-            pixels = np.empty(shape, np.uint8)
-            pixels.flags.writeable = False
+            values = np.empty(shape, dtype)
+            values.flags.writeable = False
         rows = {content: row for row, content in enumerate(contents)}
-        return Opened(path, pixels, rows, dict(index["failures"]))
+        return Opened(path, values, rows, dict(index["failures"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -213,7 +214,7 @@ def touch(path: Path) -> None:
 def size_and_time(path: Path) -> tuple[int, float]:
     """Bytes of our files in a folder, and when it was last used or written (seconds since the epoch)."""
     stats = {}
-    for name in (PIXELS_NAME, INDEX_NAME, "."):
+    for name in (VALUES_NAME, INDEX_NAME, "."):
         with contextlib.suppress(OSError):  # missing in a damaged store, or removed meanwhile
             stats[name] = (path / name).stat()
     size = sum(stat.st_size for name, stat in stats.items() if name != ".")
@@ -262,7 +263,7 @@ def _is_alive(pid: int) -> bool:
 def _remove(path: Path) -> int:
     """Remove our files of a store or a leftover, and its folder; returns the bytes freed."""
     size, _ = size_and_time(path)
-    ours = {PIXELS_NAME, INDEX_NAME}
+    ours = {VALUES_NAME, INDEX_NAME}
     try:
         if _STORE_NAME.fullmatch(path.name) and {entry.name for entry in path.iterdir()} <= ours:
             # Out of sight in one step, so that no other process opens half of it.

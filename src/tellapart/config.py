@@ -98,6 +98,26 @@ class Recipe:
             raise SettingsError(f"A recipe must have just the fields of this version: {error}.") from error
 
 
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """All that decides how a classifier is put on a frozen backbone."""
+
+    name: str = _setting("what the user asked for", default="transfer", among=("transfer",))
+    backbone: str = _setting("which pretrained network, see `backbones`", default="efficientnet-lite2")
+    size_px: int = _setting("side of the square that the network sees", default=288, low=32, high=512)
+    enough: float = _setting(
+        "accuracy that more pictures must promise to be looked at; 0: all of them are", default=0.003, low=0.0, high=1.0
+    )
+
+    def __post_init__(self) -> None:
+        for setting in dataclasses.fields(self):
+            _check(setting.name, getattr(self, setting.name), setting.metadata)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self)
+
+
 def check_size(size_px: int | None) -> None:
     """Raise SettingsError unless a size that a user asked for is one that the networks here take."""
     if size_px is None:
@@ -184,5 +204,9 @@ OWN = SCRATCH.override(
 )
 OWN = dataclasses.replace(OWN, weight_decay=0.0, label_smoothing=0.0, channels=(), patience=5, precision="float32")
 
+# Logistic regression on a pretrained network's features.
+#   tellapart train PHOTOS --recipe transfer
+TRANSFER = Transfer()
+
 RECIPES = {recipe.name: recipe for recipe in (TUTORIAL, SCRATCH)}
-RECIPE_NAMES = ("auto", *RECIPES)
+RECIPE_NAMES = ("auto", TRANSFER.name, *RECIPES)

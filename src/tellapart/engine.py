@@ -7,12 +7,39 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tellapart.errors import BundleError
 
+if TYPE_CHECKING:
+    import onnxruntime
+
 LOGITS, EMBEDDING, FEATURE_MAP = "logits", "embedding", "feature_map"
+
+
+def session(graph: bytes, *, threads: int) -> onnxruntime.InferenceSession:
+    """ONNX Runtime's session of a graph. Raises BundleError where the bytes are no graph that it can open."""
+    # Its wheel reports to its maker and keeps an identifier in the home folder; read when it is first loaded.
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+    import onnxruntime
+
+    onnxruntime.disable_telemetry_events()  # on Windows it is this that counts
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors; they come as exceptions too
+    # A graph may name files to read weights from; ours holds its own, so a folder is named that has no files.
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
+    try:
+        return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # the runtime's own exceptions have no common base
+        raise BundleError(
+            f"The graph must be one that ONNX Runtime {onnxruntime.__version__} can open; it says: "
+            f"{' '.join(str(error).split())[:300]}. Get the bundle again, or train anew."
+        ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,25 +58,7 @@ class Engine:
     """
 
     def __init__(self, graph: bytes, *, threads: int | None = None) -> None:
-        # Its wheel reports to its maker and keeps an identifier in the home folder; read when it is first loaded.
-        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-        import onnxruntime
-
-        onnxruntime.disable_telemetry_events()  # on Windows it is this that counts
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or os.cpu_count() or 1
-        options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # errors; they come as exceptions too
-        # A graph may name files to read weights from; ours holds its own, so a folder is named that has no files.
-        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
-        try:
-            self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # the runtime's own exceptions have no common base
-            raise BundleError(
-                f"The graph must be one that ONNX Runtime {onnxruntime.__version__} can open; it says: "
-                f"{' '.join(str(error).split())[:300]}. Get the bundle again, or train anew."
-            ) from error
+        self._session = session(graph, threads=threads or os.cpu_count() or 1)
         inputs, outputs = self._session.get_inputs(), [o.name for o in self._session.get_outputs()]
         if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or len(inputs[0].shape) != 4:
             raise BundleError("The graph must have one input, uint8 (B, S, S, 3). Get the bundle again, or train anew.")

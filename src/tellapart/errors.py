@@ -7,6 +7,7 @@
     ├── InputError              a folder, a table of labels, or its classes cannot be used
     ├── PictureError            one picture cannot be read; `reason` says why
     ├── BundleError             a file is not a bundle, is damaged, or is of another version
+    ├── BackboneError           pretrained weights are not the ones that were checked
     ├── OutputError             a result cannot be written: it exists, or the disk refuses
     └── MissingPackageError     an optional package is needed and not installed
 
@@ -42,6 +43,10 @@ class PictureError(TellapartError):
 
 class BundleError(TellapartError):
     """A file is not a bundle, is damaged, or has a format version that is not known here."""
+
+
+class BackboneError(TellapartError):
+    """Pretrained weights are not the ones that were checked, or not of a form that is known here."""
 
 
 class OutputError(TellapartError):

@@ -99,6 +99,13 @@ class Evaluation:
         values["accuracy_unseen"] = unseen.accuracy if unseen else None if self.n_trained_on else self.accuracy
         return values
 
+    def record(self) -> dict[str, Any]:
+        """What a bundle keeps of it: the numbers, no paths, which may be private."""
+        values = self.as_dict()
+        for name in ("classes", "skipped", "split", "n_trained_on", "accuracy_unseen"):
+            del values[name]
+        return values
+
     def __repr__(self) -> str:
         low, high = self.accuracy_interval
         return f"Evaluation(accuracy {self.accuracy:.1%}, 95 % sure {low:.1%} to {high:.1%}, {self.n:,} pictures)"

@@ -7,9 +7,12 @@ conversion is Keras' own exporter, which folds batch normalisation; here stands 
 
 from __future__ import annotations
 
+import io
+import json
 import logging
 import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from tellapart import provenance
 from tellapart.engine import EMBEDDING, FEATURE_MAP, LOGITS, Engine
 from tellapart.errors import InputError
 
@@ -173,6 +177,24 @@ def to_onnx(model: keras.Model) -> bytes:
     _rename(exported.graph, [LOGITS, EMBEDDING, FEATURE_MAP])
     onnx.checker.check_model(exported, full_check=True)
     return exported.SerializeToString()
+
+
+def keras_file(model: keras.Model) -> bytes:
+    """The network as a `.keras` file; it was never compiled, so there is no optimizer state in it.
+
+    The times in it are set anew: the same network gives the same bytes under one $SOURCE_DATE_EPOCH.
+    """
+    file = io.BytesIO()
+    with tempfile.TemporaryDirectory(prefix="tellapart-") as folder:
+        path = Path(folder, "model.keras")
+        model.save(path)
+        with zipfile.ZipFile(path) as saved, zipfile.ZipFile(file, "w") as archive:
+            for name in saved.namelist():
+                content = saved.read(name)
+                if name == "metadata.json":
+                    content = json.dumps({**json.loads(content), "date_saved": provenance.now()}).encode()
+                archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
+    return file.getvalue()
 
 
 def check_export(model: keras.Model) -> None:

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import gc
-import importlib.metadata
-import io
-import json
 import os
-import platform
-import tempfile
 import time
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,11 +16,11 @@ import numpy as np
 
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
-from tellapart import metrics, preprocess, splits, store
+from tellapart import metrics, preprocess, provenance, splits, store
 from tellapart.augment import CROP, TUTORIAL, Augmentation
 from tellapart.config import Recipe
 from tellapart.engine import Engine
-from tellapart.errors import InputError, PictureError, SettingsError
+from tellapart.errors import InputError, PictureError
 from tellapart.evaluation import Evaluation
 from tellapart.preprocess import Preprocess
 from tellapart.progress import Progress
@@ -42,8 +35,6 @@ FORECAST_PICTURES = 64  # decoded to tell how long all of them will take
 START_S = 12.0  # Keras' start, building the graph, exporting it
 BATCH = 32  # pictures that the engine sees at once
 MAX_EMBEDDING = 4096  # floats a picture; a network whose last layer sees more keeps none in its bundle
-VERSIONED = ("tellapart", "keras", "tensorflow", "tensorflow-cpu", "jax", "torch", "numpy", "onnx", "tf2onnx",
-             "onnxruntime", "Pillow", "simplejpeg", "opencv-python-headless")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +107,7 @@ def batches(prepared: Prepared, side: str, recipe: Recipe, *, seed: int, label_m
     varied = side == "train"
     decoded = prepared.varied if varied else prepared.seen
     return Batches(
-        decoded.pixels,
+        decoded.values,
         prepared.rows(decoded, side),
         prepared.labels[prepared.sides[side]],
         class_names=prepared.catalog.classes,
@@ -193,7 +184,7 @@ def pack(
     prepared.seen.rest()
     progress.update("Exporting", 0, 1)
     graph = graphs.to_onnx(outcome.model)
-    keras_file = _keras_file(outcome.model)
+    keras_file = graphs.keras_file(outcome.model)
     progress.update("Exporting", 1, 1)
     engine = Engine(graph)
     evaluations, embeddings = {}, np.zeros((0, 0), np.float16)
@@ -215,16 +206,9 @@ def pack(
         "preprocess": Preprocess(recipe.size_px).as_dict(),
         "temperature": 1.0,  # the network's own probabilities, as they are
         "abstention": {},  # it always answers
-        "metrics": {side: _numbers(evaluation) for side, evaluation in evaluations.items()},
+        "metrics": {side: evaluation.record() for side, evaluation in evaluations.items()},
         "training": {**outcome.as_dict(), "pictures": prepared.counts(), "skipped": len(prepared.skipped)},
-        "provenance": {
-            "created": _now(),
-            "catalog_fingerprint": prepared.catalog.fingerprint,
-            "seed": seed,
-            "recipe": recipe.as_dict(),
-            "versions": _versions(),
-            "machine": f"{platform.system()} {platform.machine()}",
-        },
+        "provenance": provenance.record(prepared.catalog.fingerprint, recipe.as_dict(), seed),
     }
     bundle = bundles.make(
         manifest,
@@ -240,7 +224,7 @@ def pack(
 def _ask(engine: Engine, prepared: Prepared, side: str, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
     """What the graph answers to a side: probabilities, float64 (N, C), and embeddings, float16 (N, D)."""
     rows = prepared.rows(prepared.seen, side)
-    pixels = np.asarray(prepared.seen.pixels)  # a plain view: taking rows of np.memmap itself is slow
+    pixels = np.asarray(prepared.seen.values)  # a plain view: taking rows of np.memmap itself is slow
     probabilities, embeddings = [], []
     for start in range(0, len(rows), BATCH):
         outputs = engine.run(pixels[rows[start : start + BATCH]])
@@ -249,56 +233,6 @@ def _ask(engine: Engine, prepared: Prepared, side: str, progress: Progress) -> t
             embeddings.append(outputs.embedding.astype(np.float16))
         progress.update("Evaluating", min(start + BATCH, len(rows)), len(rows), f"{side} pictures")
     return np.concatenate(probabilities), np.concatenate(embeddings or [np.zeros((0, 0), np.float16)])
-
-
-def _numbers(evaluation: Evaluation) -> dict[str, Any]:
-    """What a bundle keeps of an evaluation: no paths, which may be private."""
-    values = evaluation.as_dict()
-    for name in ("classes", "skipped", "split", "n_trained_on", "accuracy_unseen"):
-        del values[name]
-    return values
-
-
-def _keras_file(model: keras.Model) -> bytes:
-    """The network as a `.keras` file; it was never compiled, so there is no optimizer state in it.
-
-    The times in it are set anew: the same network gives the same bytes under one $SOURCE_DATE_EPOCH.
-    """
-    file = io.BytesIO()
-    with tempfile.TemporaryDirectory(prefix="tellapart-") as folder:
-        path = Path(folder, "model.keras")
-        model.save(path)
-        with zipfile.ZipFile(path) as saved, zipfile.ZipFile(file, "w") as archive:
-            for name in saved.namelist():
-                content = saved.read(name)
-                if name == "metadata.json":
-                    content = json.dumps({**json.loads(content), "date_saved": _now()}).encode()
-                archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
-    return file.getvalue()
-
-
-def _now() -> str:
-    """The time in UTC, or $SOURCE_DATE_EPOCH (reproducible-builds.org), as ISO 8601."""
-    given = os.environ.get("SOURCE_DATE_EPOCH")
-    if not given:
-        return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    try:
-        return datetime.datetime.fromtimestamp(int(given), datetime.UTC).isoformat(timespec="seconds")
-    except (ValueError, OverflowError, OSError) as error:
-        raise SettingsError(
-            f"$SOURCE_DATE_EPOCH must be whole seconds since 1970; got {given!r}. Set it right, or unset it."
-        ) from error
-
-
-def _versions() -> dict[str, str]:
-    """What the result depends on, by distribution name."""
-    found = {"python": platform.python_version()}
-    for name in VERSIONED:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue  # this one is not in use
-    return found
 
 
 def forecast(catalog: catalogs.Catalog, recipe: Recipe, reason: str, *, cache: Path) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypedDict
 
-from tellapart import pictures
+from tellapart import backbones, pictures
 from tellapart.catalog import Catalog
-from tellapart.config import OWN, RECIPE_NAMES, RECIPES, SCRATCH, Recipe, check_size
+from tellapart.config import OWN, RECIPE_NAMES, RECIPES, SCRATCH, TRANSFER, Recipe, Transfer, check_size
 from tellapart.errors import PictureError, SettingsError
 
 LOOKED_AT = 48  # pictures that `auto` opens, spread evenly over all
@@ -34,8 +35,10 @@ class Settings(TypedDict, total=False):
     flip: bool | None
     patience: int | None
     precision: str | None
+    backbone: str | None  # which pretrained network, transfer only
 
 
+OF_TRAINING = tuple(name for name in Settings.__annotations__ if name not in ("size", "backbone"))
 FIELDS = {"size": "size_px", "conv": "channels"}  # where a setting's short name is not its field's
 
 
@@ -43,7 +46,7 @@ FIELDS = {"size": "size_px", "conv": "channels"}  # where a setting's short name
 class Choice:
     """A resolved recipe and why it is this one."""
 
-    recipe: Recipe
+    recipe: Recipe | Transfer
     reason: str  # one sentence for the user
 
 
@@ -60,9 +63,9 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
         SettingsError: an unknown recipe, or a setting that is out of range or not this recipe's.
     """
     check_size(asked.get("size"))
-    settings = {FIELDS.get(setting, setting): value for setting, value in asked.items()}
+    settings = {FIELDS.get(setting, setting): value for setting, value in asked.items() if setting != "backbone"}
     if own_size_px is not None:
-        for setting in ("size", "conv", "dense", "dropout", "precision"):
+        for setting in ("size", "conv", "dense", "dropout", "precision", "backbone"):
             value = asked.get(setting)
             if value not in (None, own_size_px if setting == "size" else None):
                 raise SettingsError(
@@ -74,6 +77,8 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     if name not in RECIPE_NAMES:
         raise SettingsError(f"--recipe must be one of {', '.join(RECIPE_NAMES)}; got {name!r}.")
     if name == "tutorial":
+        if asked.get("backbone") is not None:
+            raise SettingsError("--backbone goes with --recipe transfer; got it with tutorial. Leave one of them out.")
         reason = "The tutorial's network and settings, as asked for."
         return Choice(RECIPES[name].override(**settings), reason)
     for setting in ("conv", "dense"):
@@ -81,6 +86,11 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
             raise SettingsError(f"--{setting} goes with --recipe tutorial; got it with {name}. Leave one of them out.")
     side, grey = _look(catalog)
     tiny = side <= TINY_PX
+    trained = [setting for setting in OF_TRAINING if asked.get(setting) is not None]
+    if name == "transfer" or (name == "auto" and not tiny and not trained):
+        return _transfer(asked, trained, side)
+    if asked.get("backbone") is not None:
+        raise SettingsError("--backbone goes with --recipe transfer; this is scratch. Leave one of them out.")
     suited = {"epochs": _epochs(catalog, SEEN_TINY if tiny else SEEN)}
     notes = []
     if name == "auto" and tiny:
@@ -94,6 +104,18 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     kept = [note for note in notes if all(settings.get(field) is None for field in ("size_px", "flip"))]
     why = "".join(f"; {note}" for note in kept)
     return Choice(recipe, f"A residual network from scratch: {recipe.epochs} epochs at {recipe.size_px} px{why}.")
+
+
+def _transfer(asked: Settings, trained: Sequence[str], side: int) -> Choice:
+    if trained:
+        raise SettingsError(
+            f"--recipe transfer trains no network, so it has no {trained[0].replace('_', ' ')} to set. "
+            f"Leave it out, or take --recipe scratch."
+        )
+    given = {"backbone": asked.get("backbone"), "size_px": asked.get("size")}
+    recipe = dataclasses.replace(TRANSFER, **{field: value for field, value in given.items() if value is not None})
+    backbones.known(recipe.backbone)
+    return Choice(recipe, f"A classifier on what a pretrained {recipe.backbone} sees at {recipe.size_px} px.")
 
 
 def _epochs(catalog: Catalog, seen: int) -> int:

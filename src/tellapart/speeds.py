@@ -6,12 +6,7 @@ measured, network by network, and the choice is kept in the cache folder: a repe
 
 from __future__ import annotations
 
-import contextlib
 import gc
-import hashlib
-import json
-import os
-import platform
 import statistics
 import time
 from pathlib import Path
@@ -19,9 +14,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tellapart import models, objectives
+from tellapart import choices, models, objectives
 from tellapart.config import Recipe
-from tellapart.outputs import write_text
 
 ROUND_S, ROUNDS = 0.2, 4  # one look at the speed, and how many of them are taken
 WORTH_S = 15.0  # a training shorter than this is not worth measuring two formats for
@@ -65,16 +59,16 @@ def choose_precision(recipe: Recipe, n_classes: int, n_pictures: int, cache: Pat
     """
     if recipe.precision != "auto":
         return recipe.precision
-    known = cache / "choices.json"
-    choices = _read(known)
-    key = _key(recipe, n_classes, n_pictures)
-    if choices.get(key) in ("float32", "mixed_bfloat16"):
-        return choices[key]
+    network = (recipe.network, recipe.size_px, recipe.channels, recipe.dense, n_classes > 2)
+    training = (recipe.batch_size, recipe.optimizer, n_pictures * recipe.epochs)
+    key = choices.key("precision", keras.backend.backend(), keras.__version__, network, training)
+    known = choices.recall(cache, key)
+    if known in ("float32", "mixed_bfloat16"):
+        return known
     chosen = _faster(recipe, n_classes, n_pictures)
     gc.collect()  # Keras models are full of cycles; the training to come needs their memory
     if keep:
-        cache.mkdir(parents=True, exist_ok=True)
-        write_text(known, json.dumps({**choices, key: chosen}, indent=1), force=True)
+        choices.record(cache, key, chosen)
     return chosen
 
 
@@ -88,21 +82,3 @@ def _faster(recipe: Recipe, n_classes: int, n_pictures: int) -> str:
     # In turn: what else the machine does then slows both alike.
     gain = statistics.median(mixed.speed() / plain.speed() for _ in range(ROUNDS))
     return "mixed_bfloat16" if gain > GAIN else "float32"
-
-
-def _read(path: Path) -> dict[str, str]:
-    """The choices made before; none where there is no such file or it is damaged: they are measured again."""
-    with contextlib.suppress(OSError, ValueError):
-        choices = json.loads(path.read_text())
-        if isinstance(choices, dict):
-            return choices
-    return {}
-
-
-def _key(recipe: Recipe, n_classes: int, n_pictures: int) -> str:
-    """All that the choice hangs on."""
-    network = (recipe.network, recipe.size_px, recipe.channels, recipe.dense, n_classes > 2)
-    training = (recipe.batch_size, recipe.optimizer, n_pictures * recipe.epochs)
-    machine = (keras.backend.backend(), keras.__version__, platform.node(), os.cpu_count())
-    parts = (network, training, machine)
-    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]

@@ -1,6 +1,8 @@
-"""Decoded pictures, once: a versioned uint8 memory map in the cache, keyed by content and preprocessing.
+"""What was made of pictures, once: a versioned memory map in the cache, keyed by content and by how it was made.
 
-The name of a store (see `cache` for the layout on disk) has a hash of all that decides the pixels apart from
+`build` keeps decoded pixels; `keep` keeps whatever a `Kind` makes of a picture, as `features` does.
+
+The name of a store (see `cache` for the layout on disk) has a hash of all that decides a row apart from
 the content, and a hash of the content hashes. A store serves every set of pictures that it covers, so a
 part of the pictures of an earlier run needs no decoding and no copy; where some are new, the known are copied.
 """
@@ -12,6 +14,7 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import math
 import mmap
 import os
 import shutil
@@ -21,6 +24,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import FileIO
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -32,7 +36,7 @@ from tellapart.errors import OutputError, PictureError
 from tellapart.files import shown
 from tellapart.preprocess import Preprocess, load
 
-__all__ = ["Store", "StoreInfo", "build", "cache_folder", "clear", "listing"]
+__all__ = ["Decoded", "Kind", "Store", "StoreInfo", "build", "cache_folder", "clear", "decode_all", "keep", "listing"]
 
 _BLOCK_BYTES = 4 * 2**20  # what one task decodes, or one step of a copy moves, at most
 _BLOCK_PICTURES = 16  # more in one task would not save anything
@@ -41,30 +45,57 @@ _TASKS_PER_THREAD = 4  # waiting or under way at once
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Store:
-    """Decoded pictures, ready for use."""
+    """What was made of some pictures, ready for use."""
 
-    pixels: np.ndarray  # uint8 (M, S, S, 3), RGB, 0-255, a read-only memory map; M may exceed len(rows)
-    rows: dict[str, int]  # content hash -> row of `pixels`, for every picture asked for that can be read
+    values: np.ndarray  # (M, …), a read-only memory map; pixels are uint8 (M, S, S, 3), RGB; M may exceed len(rows)
+    rows: dict[str, int]  # content hash -> row of `values`, for every picture asked for that can be read
     failures: dict[str, str]  # content hash -> reason, for all the others
     path: Path  # the store's own folder
     n_decoded: int  # pictures decoded in this run; 0 when all came from the cache
 
     def rest(self) -> None:
-        """Tell the system that the pixels are not needed for now: their pages leave this process's memory.
+        """Tell the system that the values are not needed for now: their pages leave this process's memory.
 
         They come back from the file when they are read again. Does nothing where the system has no such call.
         """
-        mapped = getattr(self.pixels, "_mmap", None)
+        mapped = getattr(self.values, "_mmap", None)
         if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
             mapped.madvise(mmap.MADV_DONTNEED)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Decoded:
+class Decoded:
+    """One content, read."""
+
     content: str
-    pixels: np.ndarray | None  # uint8 (S, S, 3)
-    reason: str = ""  # why there are no pixels
+    value: np.ndarray | None  # its row: of pixels, uint8 (S, S, 3)
+    reason: str = ""  # why there is no value
     lasting: bool = False  # the reason lies in the content itself, so it is remembered
+
+
+Contents = list[tuple[str, list[str]]]  # (content hash, the files that hold it)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kind:
+    """What a store keeps of each picture."""
+
+    name: str  # the begin of its stores' names, `<size>px-<what>`, lower case
+    recipe: Any  # plain values for JSON: all that decides a row apart from the content
+    shape: tuple[int, ...]  # of a row
+    dtype: np.dtype
+    make: Callable[[Contents, int, int], Iterator[Decoded]]  # (what, threads, pictures a task) to rows, in any order
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of a row."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+    @property
+    def prefix(self) -> str:
+        """How the names of its stores begin: with 12 hex digits of all that decides a row."""
+        what = json.dumps([caches.STORE_VERSION, self.recipe], sort_keys=True)
+        return f"{self.name}-{hashlib.sha256(what.encode()).hexdigest()[:12]}-"
 
 
 def build(
@@ -95,6 +126,29 @@ def build(
         OutputError: the cache folder cannot be written, or its disk is full.
         SettingsError: $TELLAPART_CACHE_LIMIT_GB is not a number >= 0.
     """
+    return keep(files, _pixels(preprocess), cache, threads=threads, progress=progress, limit_bytes=limit_bytes)
+
+
+def _pixels(preprocess: Preprocess) -> Kind:
+    return Kind(
+        f"{preprocess.size_px}px-{preprocess.fit}",
+        [preprocess.as_dict(), decoder_versions()],
+        (preprocess.size_px, preprocess.size_px, 3),
+        np.dtype(np.uint8),
+        lambda todo, threads, block: decode_all(todo, preprocess, threads, block),
+    )
+
+
+def keep(
+    files: Sequence[tuple[str, str]],
+    kind: Kind,
+    cache: Path,
+    *,
+    threads: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+    limit_bytes: int | None = None,
+) -> Store:
+    """What `kind` makes of some files: from the cache where it has them, else made now. Otherwise as `build`."""
     limit = caches.limit_from_environment() if limit_bytes is None else limit_bytes
     paths: dict[str, list[str]] = {}
     for path, content in files:
@@ -104,7 +158,7 @@ def build(
     folder = caches.pictures_folder(cache)
     caches.sweep(folder)
     for _ in range(3):
-        store = _build(paths, preprocess, folder, threads or _cores(), progress or (lambda done, total: None))
+        store = _build(paths, kind, folder, threads or _cores(), progress or (lambda done, total: None))
         if store is not None:
             caches.evict(folder, keep=store.path, limit_bytes=limit)
             return store
@@ -116,13 +170,13 @@ def build(
 
 def _build(
     paths: dict[str, list[str]],
-    preprocess: Preprocess,
+    kind: Kind,
     folder: Path,
     threads: int,
     progress: Callable[[int, int], None],
 ) -> Store | None:
     """`build` once; None where the finished store was removed before it could be opened."""
-    prefix = f"{preprocess.size_px}px-{preprocess.fit}-{_recipe(preprocess)}-"
+    prefix = kind.prefix
     sources: list[caches.Opened] = []
     for path in _candidates(folder, prefix, prefix + _contents_key(paths)):
         opened = caches.open_or_remove(path)
@@ -140,16 +194,15 @@ def _build(
     todo = [(content, paths[content]) for content in paths if content not in known]
     progress(len(known), len(paths))
 
-    row_bytes = preprocess.size_px**2 * 3
     contents: list[str] = []  # in the order of rows
     failures: dict[str, str] = {}
     outside: dict[str, str] = {}  # failures of this run only
-    with _draft(folder, len(paths) * row_bytes) as (draft, file):
-        block = max(1, min(_BLOCK_PICTURES, _BLOCK_BYTES // row_bytes))
-        for i, result in enumerate(_decode_all(todo, preprocess, threads, block), start=1):
-            if result.pixels is not None:
+    with _draft(folder, len(paths) * kind.row_bytes) as (draft, file):
+        block = max(1, min(_BLOCK_PICTURES, _BLOCK_BYTES // kind.row_bytes))
+        for i, result in enumerate(kind.make(todo, threads, block), start=1):
+            if result.value is not None:
                 contents.append(result.content)
-                _write(file, result.pixels, folder)
+                _write(file, result.value, folder)
             elif result.lasting:
                 failures[result.content] = result.reason
             else:
@@ -167,7 +220,7 @@ def _build(
             failures.update((c, source.failures[c]) for c in mine if c in source.failures)
             contents.extend(_copy(source, [c for c in mine if c in source.rows], file, folder))
         final = folder / (prefix + _contents_key([*contents, *failures]))
-        _finish(draft, file, final, contents, failures, preprocess)
+        _finish(draft, file, final, contents, failures, kind)
 
     opened = caches.open_or_remove(final)
     if opened is None:
@@ -195,17 +248,15 @@ def _part(opened: caches.Opened, contents: Iterable[str], outside: dict[str, str
             failures[content] = outside[content]
         else:
             failures[content] = opened.failures[content]
-    return Store(opened.pixels, rows, failures, opened.path, n_decoded)
+    return Store(opened.values, rows, failures, opened.path, n_decoded)
 
 
 # --- decoding
 
 
-def _decode_all(
-    todo: list[tuple[str, list[str]]], preprocess: Preprocess, threads: int, block: int
-) -> Iterator[_Decoded]:
+def decode_all(todo: Contents, preprocess: Preprocess, threads: int, block: int) -> Iterator[Decoded]:
     """Decode on threads; yields in the order of `todo`, with a bounded number under way."""
-    waiting: deque[Future[list[_Decoded]]] = deque()
+    waiting: deque[Future[list[Decoded]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="tellapart-decode")
     try:
         for start in range(0, len(todo), block):
@@ -218,11 +269,11 @@ def _decode_all(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _decode_block(todo: list[tuple[str, list[str]]], preprocess: Preprocess) -> list[_Decoded]:
+def _decode_block(todo: Contents, preprocess: Preprocess) -> list[Decoded]:
     return [_decode(content, paths, preprocess) for content, paths in todo]
 
 
-def _decode(content: str, paths: list[str], preprocess: Preprocess) -> _Decoded:
+def _decode(content: str, paths: list[str], preprocess: Preprocess) -> Decoded:
     """Decode one content from the first of its files that still holds it."""
     reasons = []
     for path in paths:
@@ -235,25 +286,19 @@ def _decode(content: str, paths: list[str], preprocess: Preprocess) -> _Decoded:
             reasons.append("the file changed during the run")
             continue
         try:
-            return _Decoded(content, load(data, preprocess))
+            return Decoded(content, load(data, preprocess))
         except PictureError as error:
             # Too little memory is a matter of this run, not of the picture.
             lasting = not isinstance(error.__cause__, MemoryError)
-            return _Decoded(content, None, error.reason, lasting)
-    return _Decoded(content, None, reasons[0])
+            return Decoded(content, None, error.reason, lasting)
+    return Decoded(content, None, reasons[0])
 
 
 # --- names
 
 
-def _recipe(preprocess: Preprocess) -> str:
-    """12 hex digits: all that decides the pixels apart from the content."""
-    what = [caches.STORE_VERSION, preprocess.as_dict(), _decoder_versions()]
-    return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:12]
-
-
 @functools.cache
-def _decoder_versions() -> dict[str, str | None]:
+def decoder_versions() -> dict[str, str | None]:
     """A newer decoder may give other pixels, and one that was missing may read what failed before."""
     versions: dict[str, str | None] = {"cv2": cv2.__version__}
     for package in ("pillow", "simplejpeg", "pi-heif"):
@@ -287,15 +332,15 @@ def _draft(folder: Path, need_bytes: int) -> Iterator[tuple[Path, FileIO]]:
                     f"folder with --cache DIR."
                 )
             # Written, not mapped: a full disk is then an error here, not a bus error that ends the process.
-            file = FileIO(draft / caches.PIXELS_NAME, "x")
+            file = FileIO(draft / caches.VALUES_NAME, "x")
         with file:
             yield draft, file
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _write(file: FileIO, pixels: np.ndarray, folder: Path) -> None:
-    rest = np.ascontiguousarray(pixels).data.cast("B")
+def _write(file: FileIO, row: np.ndarray, folder: Path) -> None:
+    rest = np.ascontiguousarray(row).data.cast("B")
     with caches.reporting(folder):
         while rest:
             rest = rest[file.write(rest) :]
@@ -304,10 +349,10 @@ def _write(file: FileIO, pixels: np.ndarray, folder: Path) -> None:
 def _copy(source: caches.Opened, contents: list[str], file: FileIO, folder: Path) -> list[str]:
     """Copy rows of another store, a few at a time; returns the contents in the order of their new rows."""
     contents = sorted(contents, key=source.rows.__getitem__)  # in reading order
-    step = max(1, _BLOCK_BYTES // max(1, source.pixels[:1].nbytes))
+    step = max(1, _BLOCK_BYTES // max(1, source.values[:1].nbytes))
     for start in range(0, len(contents), step):
         rows = [source.rows[content] for content in contents[start : start + step]]
-        _write(file, source.pixels[rows], folder)
+        _write(file, source.values[rows], folder)
     return contents
 
 
@@ -317,15 +362,15 @@ def _finish(
     final: Path,
     contents: list[str],
     failures: dict[str, str],
-    preprocess: Preprocess,
+    kind: Kind,
 ) -> None:
     """Complete a draft and give it its name; where another process was quicker, its store is kept."""
     index = {
         "version": caches.STORE_VERSION,
-        "shape": [len(contents), preprocess.size_px, preprocess.size_px, 3],
-        "bytes": len(contents) * preprocess.size_px**2 * 3,
-        "preprocess": preprocess.as_dict(),
-        "decoders": _decoder_versions(),
+        "shape": [len(contents), *kind.shape],
+        "dtype": kind.dtype.name,
+        "bytes": len(contents) * kind.row_bytes,
+        "recipe": kind.recipe,
         "contents": contents,
         "failures": failures,
     }

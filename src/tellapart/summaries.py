@@ -28,11 +28,14 @@ RANKED = 3  # classes shown beside an answer
 def trained(evaluation: Evaluation, report: dict[str, Any]) -> RenderableType:
     """What `train` says at its end."""
     plan, training = report["plan"], report["training"]
-    lines = [
-        f"Pictures: {_sides(plan['pictures'])}.",
-        f"Training: {_epochs(training['epochs'])} in {_duration(training['seconds'])} ({training['precision']}); "
-        f"kept the weights of epoch {training['best_epoch']}.",
-    ]
+    lines = [f"Pictures: {_sides(plan['pictures'])}."]
+    if "backbone" in training:
+        lines.append(f"Training: {_duration(training['seconds'])} ({training['engine']}).")
+    else:
+        lines.append(
+            f"Training: {_epochs(training['epochs'])} in {_duration(training['seconds'])} ({training['precision']}); "
+            f"kept the weights of epoch {training['best_epoch']}."
+        )
     if training["interrupted"]:
         lines.append(f"Stopped by you before epoch {plan['epochs']}: this is what was learned so far.")
     lines.append(gap(report["train_accuracy"], evaluation))

@@ -1,0 +1,89 @@
+"""What a frozen backbone says of pictures, computed once and kept by content, backbone and size.
+
+Decoding runs on threads ahead of the engine, so that both fill the cores together. The backbone's graph runs in the way
+that `streams` measured to be fastest; each way has features of its own in the cache.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tellapart import backbones, store, streams
+from tellapart.backbones import Backbone
+from tellapart.engine import EMBEDDING
+from tellapart.preprocess import Preprocess
+from tellapart.store import Contents, Decoded, Kind, Store
+
+SAMPLE = 16  # pictures on which the way to run the backbone is chosen
+
+
+class Extractor:
+    """A frozen backbone at one size, ready for pictures."""
+
+    def __init__(self, backbone: Backbone, preprocess: Preprocess, cache: Path) -> None:
+        self.backbone, self.preprocess = backbone, preprocess
+        self._cache = cache
+        self._graph = backbones.graph(backbone, preprocess.size_px)
+        self._stream: streams.Stream | None = None
+
+    @property
+    def way(self) -> str | None:
+        """How the backbone runs, see `streams.ways`; None before the first picture."""
+        return self._stream.way if self._stream else None
+
+    def extract(
+        self, files: Sequence[tuple[str, str]], progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> Store:
+        """The features of some files: `values` float16 (M, D), see `store.keep` for all else.
+
+        Args:
+            files: (path, SHA-256 of the bytes in hex) of each.
+            progress: called with (pictures done, pictures in all).
+        """
+        if self._stream is None:
+            self._stream = streams.Stream(self._graph, [EMBEDDING], self._choose(files))
+        name = f"{self.preprocess.size_px}px-{self.backbone.name.replace('-', '_')}"
+        kind = Kind(
+            name,
+            [self.preprocess.as_dict(), store.decoder_versions(), self.backbone.source.sha256, self._stream.way],
+            (self.backbone.n_features,),
+            np.dtype(np.float16),
+            self._made,
+        )
+        return store.keep(files, kind, self._cache, progress=progress)
+
+    def _choose(self, files: Sequence[tuple[str, str]]) -> str:
+        todo = [(content, [path]) for path, content in files[:: max(len(files) // SAMPLE, 1)]][:SAMPLE]
+        read = store.decode_all(todo, self.preprocess, 1, SAMPLE)
+        sample = [one.value for one in read if one.value is not None]
+        size = self.preprocess.size_px
+        pixels = np.stack(sample) if sample else np.zeros((1, size, size, 3), np.uint8)
+        return streams.choose(self._graph, EMBEDDING, pixels, self.backbone.name, self._cache)
+
+    def _made(self, todo: Contents, threads: int, block: int) -> Iterator[Decoded]:
+        """Decode and run; what cannot be read comes as it is, between the others."""
+        read = store.decode_all(todo, self.preprocess, threads, streams.BATCH)
+        unread: list[Decoded] = []
+        names: list[str] = []  # of the pictures under way, in order
+
+        def batches() -> Iterator[np.ndarray]:
+            while group := list(itertools.islice(read, streams.BATCH)):
+                unread.extend(one for one in group if one.value is None)
+                good = [one for one in group if one.value is not None]
+                if good:
+                    names.extend(one.content for one in good)
+                    yield np.stack([one.value for one in good])
+
+        assert self._stream is not None  # `extract` has made it
+        done = 0
+        for (features,) in self._stream.run(batches()):
+            for row in features:
+                yield Decoded(names[done], row.astype(np.float16))
+                done += 1
+            yield from unread
+            unread.clear()
+        yield from unread

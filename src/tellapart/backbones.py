@@ -240,7 +240,7 @@ def graph(backbone: Backbone, size_px: int, head: Head | None = None) -> bytes:
         nodes.append(helper.make_node(op, inputs, [output], f"{op.lower()}_{len(nodes)}", **attributes))
         return output
 
-    def constant(name: str, value: np.ndarray) -> str:
+    def constant(name: str, value: np.ndarray | np.float32) -> str:
         constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
         return name
 

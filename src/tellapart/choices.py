@@ -13,6 +13,7 @@ import os
 import platform
 from pathlib import Path
 
+from tellapart.errors import OutputError
 from tellapart.outputs import write_text
 
 NAME = "choices.json"
@@ -30,9 +31,10 @@ def recall(cache: Path, key: str) -> str | None:
 
 
 def record(cache: Path, key: str, choice: str) -> None:
-    """Keep a choice. Raises OutputError where the cache folder cannot be written."""
-    cache.mkdir(parents=True, exist_ok=True)
-    write_text(cache / NAME, json.dumps({**_read(cache), key: choice}, indent=1), force=True)
+    """Keep a choice; where the cache folder cannot be written it is made anew by the next run."""
+    with contextlib.suppress(OSError, OutputError):
+        cache.mkdir(parents=True, exist_ok=True)
+        write_text(cache / NAME, json.dumps({**_read(cache), key: choice}, indent=1), force=True)
 
 
 def _read(cache: Path) -> dict[str, str]:

@@ -72,11 +72,15 @@ class Extractor:
 
         def batches() -> Iterator[np.ndarray]:
             while group := list(itertools.islice(read, streams.BATCH)):
-                unread.extend(one for one in group if one.value is None)
-                good = [one for one in group if one.value is not None]
-                if good:
-                    names.extend(one.content for one in good)
-                    yield np.stack([one.value for one in good])
+                pixels = []
+                for one in group:
+                    if one.value is None:
+                        unread.append(one)
+                    else:
+                        names.append(one.content)
+                        pixels.append(one.value)
+                if pixels:
+                    yield np.stack(pixels)
 
         assert self._stream is not None  # `extract` has made it
         done = 0

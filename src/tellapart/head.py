@@ -111,7 +111,7 @@ def _path(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ConvergenceWarning)  # a few steps short of the minimum is near enough
             regression.fit(scaled, labels)
-        kernel, bias = regression.coef_.T, regression.intercept_
+        kernel, bias = np.asarray(regression.coef_).T, np.asarray(regression.intercept_)
         if len(present) == 2:  # one column, that of the second class
             kernel, bias = np.hstack([-kernel, kernel]) / 2, np.array([-bias[0], bias[0]]) / 2
         kernel = kernel / scale[:, None]

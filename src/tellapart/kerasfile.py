@@ -69,6 +69,7 @@ def main(backbone: str, size_px: str, path: str) -> None:
     if os.environ.get("KERAS_BACKEND") == "openvino":
         # Keras looks for TensorFlow's shapes in what it saves; there are none, and looking takes seconds.
         sys.modules["tensorflow"] = None  # pyright: ignore[reportArgumentType]
+        sys.modules["openvino_telemetry"] = None  # pyright: ignore[reportArgumentType] - see `streams`
     from tellapart import backbones, graphs
 
     known = backbones.known(backbone)

@@ -1,11 +1,13 @@
 """A bundle and pictures to ranked answers, in the order asked, every file accounted for.
 
-Decoding runs on threads ahead of the engine; what is under way is bounded, so that memory stays flat however many
-pictures there are.
+Decoding runs on threads ahead of the graph; what is under way is bounded, so that memory stays flat however many
+pictures there are. A few pictures are answered by `engine`, which begins soonest; many by `streams`, which is fastest,
+and may round: then what is nearly a tie is asked again in float32, so that no answer hangs on the rounding.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 from collections import deque
@@ -16,13 +18,16 @@ from typing import Any
 
 import numpy as np
 
-from tellapart import metrics, preprocess
+from tellapart import metrics, preprocess, streams
 from tellapart.bundle import Bundle
-from tellapart.engine import Engine
+from tellapart.cache import cache_folder
+from tellapart.engine import LOGITS, Engine
 from tellapart.errors import BundleError, PictureError, SettingsError
 from tellapart.files import walk
 
 BATCH = 32  # pictures the engine sees at once
+MANY = 64  # pictures from which on the fastest way to run the graph is worth its start
+SURE = 0.75  # a probability below which an answer by a rounding way is asked again
 NO_SUCH_FILE = "no such file or folder"
 
 
@@ -62,6 +67,9 @@ class Prediction:
         }
 
 
+Loaded = tuple[Question, np.ndarray | str]  # pixels, uint8 (S, S, 3), or why there are none
+
+
 class Predictor:
     """A bundle, ready to answer."""
 
@@ -73,7 +81,8 @@ class Predictor:
         except (SettingsError, TypeError, AttributeError) as error:
             raise BundleError(f"The bundle's preprocessing is not known here: {error}") from error
         self._temperature = float(bundle.manifest["temperature"])
-        self._engine = Engine(bundle.members["model.onnx"])
+        self._graph = bundle.members["model.onnx"]
+        self._engine = Engine(self._graph)
         if self._engine.size_px != self.preprocess.size_px or self._engine.n_classes != len(self.classes):
             raise BundleError(
                 f"A bundle's graph must fit its manifest ({self.preprocess.size_px} px, {len(self.classes)} classes); "
@@ -92,18 +101,58 @@ class Predictor:
         """The answer to each question, in their order."""
         n_threads = threads or os.cpu_count() or 1
         with ThreadPoolExecutor(n_threads, thread_name_prefix="decode") as pool:
-            pending = deque()
-            iterator = iter(questions)
-            for question in itertools.islice(iterator, 2 * BATCH + n_threads):
-                pending.append((question, pool.submit(self._load, question)))
-            while pending:
-                loaded = []
-                for _ in range(min(BATCH, len(pending))):
-                    question, future = pending.popleft()
-                    loaded.append((question, future.result()))
-                    for following in itertools.islice(iterator, 1):
-                        pending.append((following, pool.submit(self._load, following)))
-                yield from self._answer(loaded)
+            loaded = self._loaded(iter(questions), pool, 2 * BATCH + n_threads)
+            first = list(itertools.islice(loaded, MANY))
+            if len(first) == MANY:
+                yield from self._stream(itertools.chain(first, loaded), first)
+                return
+            for start in range(0, len(first), BATCH):
+                yield from self._answer(first[start : start + BATCH])
+
+    def _loaded(self, questions: Iterator[Question], pool: ThreadPoolExecutor, ahead: int) -> Iterator[Loaded]:
+        """Each question with its pixels, or why there are none; `ahead` of them are under way."""
+        pending = deque((one, pool.submit(self._load, one)) for one in itertools.islice(questions, ahead))
+        while pending:
+            question, future = pending.popleft()
+            pending.extend((one, pool.submit(self._load, one)) for one in itertools.islice(questions, 1))
+            yield question, future.result()
+
+    def _stream(self, loaded: Iterator[Loaded], sample: list[Loaded]) -> Iterator[Prediction]:
+        """The answers to many, by the fastest way to run the graph."""
+        graph = self._graph
+        pixels = [found for _, found in sample if not isinstance(found, str)][: 2 * streams.BATCH]
+        if not pixels:  # nothing to measure on: the first of them are no pictures
+            while group := list(itertools.islice(loaded, BATCH)):
+                yield from self._answer(group)
+            return
+        name = hashlib.sha256(graph).hexdigest()[:16]
+        way = streams.choose(graph, LOGITS, np.stack(pixels), name, cache_folder())
+        groups: deque[list[Loaded]] = deque([[]])  # what was read, in order; each but the last has gone to the stream
+
+        def batches() -> Iterator[np.ndarray]:
+            batch: list[np.ndarray] = []
+            for question, found in loaded:
+                groups[-1].append((question, found))
+                if not isinstance(found, str):
+                    batch.append(found)
+                if len(batch) == streams.BATCH:
+                    groups.append([])
+                    yield np.stack(batch)
+                    batch = []
+            if batch:
+                groups.append([])
+                yield np.stack(batch)
+
+        for (logits,) in streams.Stream(graph, [LOGITS], way).run(batches()):
+            yield from self._given(groups.popleft(), metrics.softmax(logits, self._temperature), way)
+        yield from self._given(groups.popleft(), np.empty((0, len(self.classes))), way)
+
+    def _given(self, group: list[Loaded], rows: np.ndarray, way: str) -> Iterator[Prediction]:
+        """Predictions of a group whose pictures have these probabilities, what is nearly a tie asked again."""
+        if way not in streams.EXACT and len(rows) and (unsure := rows.max(axis=1) < SURE).any():
+            pixels = [found for _, found in group if not isinstance(found, str)]
+            rows[unsure] = self.probabilities(np.stack([pixels[i] for i in np.flatnonzero(unsure)]))
+        yield from self._predictions(group, iter(rows))
 
     def _load(self, question: Question) -> np.ndarray | str:
         """The picture's pixels, or why there are none."""
@@ -114,9 +163,11 @@ class Predictor:
         except PictureError as error:
             return error.reason
 
-    def _answer(self, loaded: list[tuple[Question, np.ndarray | str]]) -> Iterator[Prediction]:
+    def _answer(self, loaded: list[Loaded]) -> Iterator[Prediction]:
         pixels = [found for _, found in loaded if not isinstance(found, str)]
-        rows = iter(self.probabilities(np.stack(pixels))) if pixels else iter(())
+        yield from self._predictions(loaded, iter(self.probabilities(np.stack(pixels))) if pixels else iter(()))
+
+    def _predictions(self, loaded: list[Loaded], rows: Iterator[np.ndarray]) -> Iterator[Prediction]:
         for question, found in loaded:
             if isinstance(found, str):
                 yield Prediction(question.path, None, None, error=found)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import sys
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,6 +25,7 @@ from tellapart.errors import MissingPackageError
 
 BATCH = 8  # pictures a request: more would not fit the cores' caches, and fewer would wait on each other
 OPENVINO_BF16, OPENVINO_F32, ONNXRUNTIME = "openvino bfloat16", "openvino float32", "onnxruntime float32"
+EXACT = (OPENVINO_F32, ONNXRUNTIME)  # those that do not round to fewer bits
 CLOSE = 0.1  # how far the outputs may differ from float32's, as a share of their length; bfloat16 was 0.06 away
 ROUND_S, ROUNDS = 0.12, 3  # one look at a way's speed, and how many are taken
 
@@ -88,6 +90,8 @@ def choose(graph: bytes, output: str, sample: np.ndarray, name: str, cache: Path
     known = choices.recall(cache, key)
     if known in found:
         return known
+    if found == [ONNXRUNTIME]:
+        return ONNXRUNTIME
     batches = [sample[i : i + BATCH] for i in range(0, len(sample), BATCH)]
     expected, speeds = np.zeros(0), {}
     for way in found:
@@ -166,7 +170,8 @@ class _OpenVino:
 
 
 def _openvino() -> Any:
-    """OpenVINO's core alone: its conversion tools, which bring telemetry, are never imported."""
+    """OpenVINO without its telemetry: where that package cannot be imported, OpenVINO puts nothing in its place."""
+    sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
     try:
         import openvino
     except ImportError as error:

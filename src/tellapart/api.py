@@ -14,7 +14,7 @@ from tellapart import outputs, pipeline, plans, transfer
 from tellapart.bundle import Bundle
 from tellapart.cache import cache_folder
 from tellapart.classifier import Classifier, PathLike, Reading, load, require, require_keras
-from tellapart.config import TUTORIAL, Recipe, Transfer
+from tellapart.config import TUTORIAL, Recipe, Transfer, budget_s
 from tellapart.evaluation import Evaluation
 from tellapart.plans import Settings
 from tellapart.progress import Progress, TerminalProgress
@@ -49,6 +49,7 @@ def train(
     recipe: str = "auto",
     model: keras.Model | None = None,
     seed: int = 0,
+    budget: str | float | None = None,
     cache: PathLike | None = None,
     force: bool = False,
     tensorboard: PathLike | None = None,
@@ -67,6 +68,8 @@ def train(
             It is trained in place. Where it is compiled, its optimizer is used, unless `optimizer` or
             `learning_rate` is given.
         seed: decides splits, first weights, order and augmentation.
+        budget: the time to use, "60s", "5m", "1h30m" or a number of seconds, from now to the end: never over it by
+            more than a tenth, under it only when more would not help. Left out, accuracy in the least time.
         cache: the folder for decoded pictures.
         force: replace `output` where it exists.
         tensorboard: a folder for TensorBoard's log.
@@ -87,6 +90,8 @@ def train(
     """
     reading, settings = _parted(options)
     times: dict[str, float] = {}
+    seconds = budget_s(budget)
+    deadline = None if seconds is None else time.monotonic() + seconds
     with _told(progress) as said, _timed(times, "total"):
         if output is not None:
             outputs.check(output, force=force)
@@ -97,7 +102,9 @@ def train(
             said.note(note)
         if isinstance(choice.recipe, Transfer):
             with _timed(times, "train"):
-                result = transfer.run(catalog, choice.recipe, seed=seed, cache=_cache(cache), progress=said)
+                result = transfer.run(
+                    catalog, choice.recipe, seed=seed, cache=_cache(cache), progress=said, deadline=deadline
+                )
             said.note(result.reason)
             learned = _Learned(result.bundle, result.evaluations, result.reason, result.counts, result.record)
         else:
@@ -200,9 +207,11 @@ def plan(
     reading, settings = _parted(options)
     with _told(progress) as said:
         catalog = _scan(photos, reading, said)
-        require_keras()
         choice = plans.choose(catalog, recipe, settings)
-        return pipeline.forecast(catalog, choice.recipe, choice.reason, cache=_cache(cache))
+        if isinstance(choice.recipe, Recipe):
+            require_keras()
+        forecast = transfer.forecast if isinstance(choice.recipe, Transfer) else pipeline.forecast
+        return forecast(catalog, choice.recipe, choice.reason, cache=_cache(cache))  # pyright: ignore[reportArgumentType]
 
 
 def datasets(

@@ -227,8 +227,8 @@ def with_head(body: keras.Model, head: Head) -> keras.Model:
 def graph(backbone: Backbone, size_px: int, head: Head | None = None) -> bytes:
     """The backbone as an ONNX graph, its normalisations folded into its convolutions.
 
-    Input: `pixels`, uint8 (B, S, S, 3). Outputs: `embedding`, float32 (B, D); with a `head` `logits` (B, C), `embedding`
-    and `feature_map` (B, H, W, D), as a bundle has them.
+    Input: `pixels`, uint8 (B, S, S, 3). Outputs: `embedding`, float32 (B, D); with a `head` also `logits` (B, C) and
+    `feature_map` (B, H, W, D), which is what a bundle asks for.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper

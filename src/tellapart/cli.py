@@ -7,6 +7,7 @@ import io
 import json
 import os
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 import click
 
 from tellapart import __version__, outputs
+from tellapart.config import SHORTEST_BUDGET_S, budget_s
 from tellapart.errors import InputError, OutputError, SettingsError, TellapartError
 from tellapart.files import because, shown
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
 DONE, PROBLEM, USAGE, INTERRUPTED = 0, 1, 2, 130
 STANDARD_OUTPUT = "-"
+END_S = 0.5  # from the last output to the end of the process
 WIDE = 10_000  # characters, for tables that nobody sees on a terminal
 CSV_ERRORS = "surrogateescape"  # the name's own bytes
 JSON_ERRORS = "backslashreplace"  # "\\udcff": an escape that JSON knows, so that the whole stays UTF-8
@@ -99,6 +102,7 @@ _debug = click.option("--debug", is_flag=True, help="Show where an error comes f
 @click.option("-o", "--output", metavar="MODEL.tellapart", help="Where to save. [default: PHOTOS' name + .tellapart]")
 @click.option("--recipe", default="auto", show_default=True, help="auto, transfer, scratch or tutorial.")
 @click.option("--backbone", metavar="NAME", help="The pretrained network of recipe transfer.")
+@click.option("--budget", metavar="TIME", help="The time to use in all, like 60s, 5m or 1h30m.")
 @click.option("--size", type=int, metavar="PX", help="Side of the square that the network sees, a multiple of 32.")
 @click.option("--epochs", type=int, metavar="N", help="Passes over the training pictures.")
 @click.option("--batch-size", type=int, metavar="N", help="Pictures a step.")
@@ -139,7 +143,7 @@ def train(
     _check_output(json_path, force)
     _check_output(history, force)
     if dry_run:
-        for only_train in ("seed", "tensorboard"):
+        for only_train in ("seed", "tensorboard", "budget"):
             del options[only_train]
         plan = api.plan(photos, **options)
         _say(summaries.planned(plan), json_path)
@@ -147,6 +151,7 @@ def train(
         return
     target = f"{Path(os.path.abspath(photos)).name}.tellapart" if output is None else output
     _check_apart({"--output": target, "--json": json_path, "--history": history})
+    options["budget"] = _left(options["budget"])
     classifier = api.train(photos, output=target, force=force, **options)
     assert classifier.evaluation is not None  # just trained
     result = classifier.evaluation.as_dict() | classifier.report
@@ -306,6 +311,13 @@ def demo(output: str, json_path: str | None, force: bool, debug: bool, **options
         _say(summaries.answered(answer), json_path)
     for path in result.paths:
         _say(f"Written: {shown(path)}", json_path)
+
+
+def _left(budget: str | None) -> float | None:
+    """The seconds of a budget that are left: it began with the process and ends with it."""
+    seconds = budget_s(budget)
+    # Until here the process did nothing but start, so that what it computed is about how long that took.
+    return None if seconds is None else max(seconds - time.process_time() - END_S, SHORTEST_BUDGET_S)
 
 
 def main(args: Sequence[str] | None = None) -> NoReturn:

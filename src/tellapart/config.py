@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ NETWORKS = ("tutorial", "residual", "own")
 AUGMENTATIONS = ("none", "tutorial", "crop")
 OPTIMIZERS = ("adadelta", "adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "one_cycle")
+SHORTEST_BUDGET_S, LONGEST_BUDGET_S = 5.0, 30 * 24 * 3600.0
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 
 
@@ -116,6 +118,26 @@ class Transfer:
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return dataclasses.asdict(self)
+
+
+def budget_s(budget: str | float | None) -> float | None:
+    """A time like "60s", "5m", "1h30m" or a number of seconds, in seconds; None stays None.
+
+    Raises:
+        SettingsError: it is no time, or shorter than any training.
+    """
+    if budget is None:
+        return None
+    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", str(budget).strip())
+    hours, minutes, seconds = parts.groups() if parts else (None, None, None)
+    if not any((hours, minutes, seconds)):
+        raise SettingsError(f"--budget must be a time like 60s, 5m or 1h30m; got {budget!r}. Try --budget 5m.")
+    total = 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds or 0)
+    if not SHORTEST_BUDGET_S <= total <= LONGEST_BUDGET_S:
+        raise SettingsError(
+            f"--budget must be from {SHORTEST_BUDGET_S:g} seconds to 30 days; got {budget}. Try --budget 60s."
+        )
+    return total
 
 
 def check_size(size_px: int | None) -> None:

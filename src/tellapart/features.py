@@ -7,6 +7,8 @@ that `streams` measured to be fastest; each way has features of its own in the c
 from __future__ import annotations
 
 import itertools
+import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -44,8 +46,8 @@ class Extractor:
             files: (path, SHA-256 of the bytes in hex) of each.
             progress: called with (pictures done, pictures in all).
         """
-        if self._stream is None:
-            self._stream = streams.Stream(self._graph, [EMBEDDING], self._choose(files))
+        self._begin(files)
+        assert self._stream is not None
         name = f"{self.preprocess.size_px}px-{self.backbone.name.replace('-', '_')}"
         kind = Kind(
             name,
@@ -55,6 +57,17 @@ class Extractor:
             self._made,
         )
         return store.keep(files, kind, self._cache, progress=progress)
+
+    def speed(self, files: Sequence[tuple[str, str]]) -> float:
+        """How many pictures a second it looks at, decoding included, measured on some; nothing is kept."""
+        self._begin(files)
+        todo, start = [(content, [path]) for path, content in files], time.perf_counter()
+        n = sum(1 for _ in self._made(todo, os.cpu_count() or 1, streams.BATCH))
+        return n / (time.perf_counter() - start)
+
+    def _begin(self, files: Sequence[tuple[str, str]]) -> None:
+        if self._stream is None:
+            self._stream = streams.Stream(self._graph, [EMBEDDING], self._choose(files))
 
     def _choose(self, files: Sequence[tuple[str, str]]) -> str:
         todo = [(content, [path]) for path, content in files[:: max(len(files) // SAMPLE, 1)]][:SAMPLE]

@@ -36,7 +36,13 @@ from tellapart.store import Store
 FIRST, FIRST_OF_CLASS = 512, 32  # pictures of the first round: at least so many, and so many of a class
 POWER = 0.25  # errors fall with the number of pictures to this power, at best
 FEW = 500  # with fewer pictures in all there is no test split: each is answered by a head that did not see it
+CHUNK = 512  # pictures looked at between two looks at the clock, where there is a budget
+FIRST_CHUNK = 64  # the first of them, which tells how fast it goes
+END_S = 3.0  # to fit, write and end, besides what grows with the number of pictures
+FIT_SHARE = 0.1  # time to fit, as a share of the time to look
+TEST_SHARE = 0.3  # of the pictures that a budget allows, at most, for the test
 CHECKED = 8  # pictures that the finished graph answers too, to see that it agrees with the features
+BUNDLE_BYTES = 45_000_000  # of a bundle's network, twice; about, and at most
 CROSS_VALIDATION = "cross-validation"
 
 
@@ -61,8 +67,18 @@ class _Sides:
     dropped: tuple[tuple[int, str], ...]
 
 
-def run(catalog: catalogs.Catalog, recipe: Transfer, *, seed: int, cache: Path, progress: Progress) -> Result:
+def run(
+    catalog: catalogs.Catalog,
+    recipe: Transfer,
+    *,
+    seed: int,
+    cache: Path,
+    progress: Progress,
+    deadline: float | None = None,
+) -> Result:
     """Fit a head for the classes of `catalog` on the recipe's backbone.
+
+    `deadline` is when all must be done, on `time.monotonic`'s clock: as many pictures are looked at as it allows.
 
     Raises:
         InputError: what opens is not enough to train on.
@@ -73,8 +89,14 @@ def run(catalog: catalogs.Catalog, recipe: Transfer, *, seed: int, cache: Path, 
     sides = _sides(catalog, seed)
     with kerasfile.Writer(recipe.backbone, recipe.size_px) as writer:
         look = _Looker(catalog, features.Extractor(backbone, how, cache), progress)
-        train, fitted, rounds = _learn(catalog, recipe, sides.train, look, seed=seed)
-        test, validation = look.at(sides.test, "test"), look.at(sides.validation, "validation")
+        if deadline is None:
+            train, fitted, rounds = _learn(catalog, recipe, sides.train, look, seed=seed)
+            asked = sides.test
+        else:
+            train, asked = _look_until(deadline, sides, look)
+            fitted, round_ = _fit(catalog, train, look, seed=seed)
+            rounds = [round_]
+        test, validation = look.at(asked, "test"), look.at(sides.validation, "validation")
         usable = catalogs.check_usable(catalog, look.failures)
         missing = sorted(set(usable.classes) - {catalog.entries[i].label for i in test}) if sides.test else []
         if missing:
@@ -117,6 +139,7 @@ def run(catalog: catalogs.Catalog, recipe: Transfer, *, seed: int, cache: Path, 
         answers = heads.probabilities(fitted.head, look.features(test))
         evaluations["test"] = evaluation("test", test, answers)
     unused = len(sides.train) - len(train) - sum(i in look.unreadable for i in sides.train)
+    unjudged = len(sides.test) - len(test) - sum(i in look.unreadable for i in sides.test)
     record = {
         "epochs": 0,
         "backbone": backbone.name,
@@ -124,7 +147,7 @@ def run(catalog: catalogs.Catalog, recipe: Transfer, *, seed: int, cache: Path, 
         "strength": fitted.strength,
         "precision": "float32",
         "pictures": {"train": len(train), "validation": len(validation), "test": len(test)},
-        "unused": unused,
+        "unused": unused + unjudged,  # readable as far as known, not looked at
         "skipped": len(skipped),
         "agreement": _agreement(graph, how, catalog, (test or train)[:CHECKED], look, fitted.head),
         "interrupted": False,
@@ -150,7 +173,9 @@ def run(catalog: catalogs.Catalog, recipe: Transfer, *, seed: int, cache: Path, 
         history_csv=_csv(rounds),
         embeddings=seen,
     )
-    return Result(bundle, evaluations, record["pictures"], record, _reason(recipe, evaluations, train, unused))
+    return Result(
+        bundle, evaluations, record["pictures"], record, _reason(recipe, evaluations, train, unused, unjudged, deadline)
+    )
 
 
 class _Looker:
@@ -163,7 +188,7 @@ class _Looker:
         self._entries = catalog.entries
         self._place = {name: i for i, name in enumerate(catalog.classes)}
         self._progress = progress
-        self._stores: list[Store] = []
+        self._stores: dict[str, Store] = {}  # content hash -> where its features are
 
     def at(self, indices: Sequence[int], what: str) -> list[int]:
         """Look at some entries; returns those that could be read."""
@@ -173,7 +198,7 @@ class _Looker:
             [(self._entries[i].path, self._entries[i].content) for i in indices],
             lambda done, total: self._progress.update("Looking", done, total, f"{what} pictures"),
         )
-        self._stores.append(store)
+        self._stores.update(dict.fromkeys(store.rows, store))
         self.failures.update(store.failures)
         self.unreadable.update(i for i in indices if self._entries[i].content in store.failures)
         return [i for i in indices if i not in self.unreadable]
@@ -183,7 +208,7 @@ class _Looker:
         found = []
         for i in indices:
             content = self._entries[i].content
-            store = next(each for each in reversed(self._stores) if content in each.rows)
+            store = self._stores[content]
             found.append(store.values[store.rows[content]])
         return np.stack(found)
 
@@ -228,34 +253,70 @@ def _learn(
     catalog: catalogs.Catalog, recipe: Transfer, order: list[int], look: _Looker, *, seed: int
 ) -> tuple[list[int], heads.Fit, list[dict[str, float]]]:
     """Rounds of looking and fitting: the pictures used, the last fit, and a row a round."""
-    n_classes, rounds = len(catalog.classes), []
+    n_classes, rounds, used, start = len(catalog.classes), [], [], 0
     n = max(FIRST, FIRST_OF_CLASS * n_classes)
     while True:
-        start = time.perf_counter()
         n = len(order) if n > 0.75 * len(order) else n  # a last small step would only cost time
-        used = look.at(order[:n], "training")
-        labels = look.labels(used)
-        if len(np.unique(labels)) < n_classes and n < len(order):
+        used += look.at(order[start:n], "training")
+        start = n
+        if n < len(order) and len(np.unique(look.labels(used))) < n_classes:
             n *= 2
             continue
-        catalogs.check_usable(catalog, look.failures)
-        fitted = heads.fit(look.features(used), labels, n_classes, seed=seed, groups=look.contents(used))
-        held_out = labels[fitted.held_out]
-        rounds.append(
-            {
-                "epoch": len(rounds) + 1,
-                "pictures": len(used),
-                "accuracy": fitted.train_accuracy,
-                "val_loss": metrics.log_loss(fitted.answers, held_out),
-                "val_accuracy": metrics.accuracy(fitted.answers, held_out),
-                "seconds": round(time.perf_counter() - start, 3),
-            }
-        )
-        errors = (1 - rounds[-1]["val_accuracy"]) * len(held_out)
-        expected = (errors + 1) / (len(held_out) + 2)  # what so few errors are evidence of (Laplace)
+        fitted, row = _fit(catalog, used, look, seed=seed)
+        rounds.append({**row, "epoch": len(rounds) + 1})
+        n_held_out = len(fitted.held_out)
+        errors = (1 - row["val_accuracy"]) * n_held_out
+        expected = (errors + 1) / (n_held_out + 2)  # what so few errors are evidence of (Laplace)
         if n >= len(order) or expected * (1 - (n / len(order)) ** POWER) < recipe.enough:
             return used, fitted, rounds
         n *= 2
+
+
+def _look_until(deadline: float, sides: _Sides, look: _Looker) -> tuple[list[int], list[int]]:
+    """The training pictures looked at in the time there is, and the test pictures that there is time left for."""
+    start = time.monotonic()
+    used = look.at(sides.train[:FIRST_CHUNK], "training")
+    began = time.monotonic()  # what came before has the backbone's start in it
+    used += look.at(sides.train[FIRST_CHUNK : 2 * FIRST_CHUNK], "training")
+    done = min(2 * FIRST_CHUNK, len(sides.train))
+    each_s = (time.monotonic() - began) / FIRST_CHUNK
+    n_all = (deadline - END_S - start) / max(each_s, 1e-6)
+    n_judges = len(sides.test) + len(sides.validation)
+    test = sides.test
+    if n_judges > TEST_SHARE * n_all:
+        keep = max(int(TEST_SHARE * n_all) - len(sides.validation), len(set(look.labels(sides.test))))
+        test = _evenly(sides.test, keep)
+    while done < len(sides.train):
+        each_s = (time.monotonic() - began) / (done - FIRST_CHUNK)
+        left = deadline - END_S - time.monotonic() - each_s * (len(test) + len(sides.validation))
+        n = min(CHUNK, int(left / (each_s * (1 + FIT_SHARE))))
+        if n < 1:
+            break
+        used += look.at(sides.train[done : done + n], "training")
+        done += n
+    return used, test
+
+
+def _evenly(indices: list[int], n: int) -> list[int]:
+    """`n` of them, spread evenly."""
+    return [indices[i * len(indices) // n] for i in range(min(n, len(indices)))]
+
+
+def _fit(catalog: catalogs.Catalog, used: list[int], look: _Looker, *, seed: int) -> tuple[heads.Fit, dict[str, float]]:
+    """Fit the head to pictures that were looked at; a row of the learning curve."""
+    start = time.perf_counter()
+    catalogs.check_usable(catalog, look.failures)
+    labels = look.labels(used)
+    fitted = heads.fit(look.features(used), labels, len(catalog.classes), seed=seed, groups=look.contents(used))
+    held_out = labels[fitted.held_out]
+    return fitted, {
+        "epoch": 1,
+        "pictures": len(used),
+        "accuracy": fitted.train_accuracy,
+        "val_loss": metrics.log_loss(fitted.answers, held_out),
+        "val_accuracy": metrics.accuracy(fitted.answers, held_out),
+        "seconds": round(time.perf_counter() - start, 3),
+    }
 
 
 def _agreement(
@@ -272,18 +333,52 @@ def _agreement(
     return float(np.abs(by_graph - heads.probabilities(head, look.features(indices))).max())
 
 
-def _reason(recipe: Transfer, evaluations: dict[str, Evaluation], train: Sequence[int], unused: int) -> str:
+def _reason(
+    recipe: Transfer,
+    evaluations: dict[str, Evaluation],
+    train: Sequence[int],
+    unused: int,
+    unjudged: int,
+    deadline: float | None,
+) -> str:
     judged = evaluations.get("validation") or evaluations[CROSS_VALIDATION]
     said = (
         f"A classifier on what a pretrained {recipe.backbone} sees at {recipe.size_px} px: "
         f"{judged.accuracy:.1%} of {counted(judged.n, 'held-out picture')} right"
     )
-    if not unused:
-        return f"{said}."
-    return (
-        f"{said} after {counted(len(train), 'training picture')}; the other {unused:,} promised less than "
-        f"{100 * recipe.enough:.1f} points more and were not looked at (a longer --budget looks at them)."
-    )
+    if unused and deadline is None:
+        said += (
+            f" after {counted(len(train), 'training picture')}; the other {unused:,} promised less than "
+            f"{100 * recipe.enough:g} points more and were not looked at (a longer --budget looks at them)"
+        )
+    elif unused:
+        said += f" after {counted(len(train), 'training picture')}; there was no time for the other {unused:,}"
+    if unjudged:
+        said += f", and none for {counted(unjudged, 'test picture')}"
+    return f"{said}."
+
+
+def forecast(catalog: catalogs.Catalog, recipe: Transfer, reason: str, *, cache: Path) -> dict[str, Any]:
+    """What `run` will do: its recipe and counts, and how long and how large, measured on a few pictures."""
+    sides = _sides(catalog, seed=0)
+    counts = {"train": len(sides.train), "validation": len(sides.validation), "test": len(sides.test)}
+    extractor = features.Extractor(backbones.known(recipe.backbone), Preprocess(recipe.size_px), cache)
+    rate = extractor.speed([(catalog.entries[i].path, catalog.entries[i].content) for i in sides.train[:FIRST_CHUNK]])
+    n = sum(counts.values())
+    return {
+        "recipe": recipe.as_dict(),
+        "reason": reason,
+        "precision": extractor.way,
+        "classes": list(catalog.classes),
+        "pictures": counts,
+        "skipped": [{"path": each.path, "reason": each.reason} for each in catalog.skipped],
+        "notes": list(catalog.notes),
+        "seconds": {"decode": 0.0, "train": round(n / rate, 1), "total": round((1 + FIT_SHARE) * n / rate + END_S, 1)},
+        "disk_bytes": {
+            "cache": 2 * n * backbones.known(recipe.backbone).n_features,
+            "bundle": BUNDLE_BYTES + 2 * len(sides.train) * backbones.known(recipe.backbone).n_features,
+        },
+    }
 
 
 def _csv(rounds: list[dict[str, float]]) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import tellapart
-from tellapart import cli, metrics
+from tellapart import cli, config, metrics
 
 COMMAND = [sys.executable, "-m", "tellapart"]
 TINY = [
@@ -134,6 +134,19 @@ def test_train_says_and_writes_what_it_promises(run, photos: Path, tmp_path: Pat
     assert status == 0
     assert "circles, squares" in out
     assert "seed 0, 1 epoch\n" in out
+
+
+def test_a_policy_from_a_file_stands_in_the_bundle(run, photos: Path, tmp_path: Path) -> None:
+    bundle, policy = tmp_path / "shapes.tellapart", tmp_path / "mine.toml"
+    policy.write_text("rotation_deg = 20\nerase = 0.5\ncontrast = 0.5\nflip = false\n")
+    assert run("train", photos, "-o", bundle, *TINY, "--augment", policy)[0] == 0
+    recipe = json.loads(run("info", bundle, "--json", "-")[1])["provenance"]["recipe"]
+    assert (recipe["augment"], recipe["flip"]) == ("own", False)
+    kept = config.Recipe.from_dict(recipe)
+    assert kept.policy == tellapart.Augmentation(rotation_deg=20, erase=0.5, contrast=0.5, flip=False)
+    status, out, err = run("train", photos, "-o", tmp_path / "b", *TINY, "--augment", tmp_path / "none.toml")
+    assert (status, out) == (1, "")
+    assert f"The augmentation file '{tmp_path}/none.toml' must be a file; there is none." in err
 
 
 def test_training_is_named_after_its_folder_and_repeats_with_its_seed(run, make_photos, tmp_path, monkeypatch) -> None:
@@ -386,7 +399,9 @@ def test_ctrl_c_leaves_no_half_table(run, bundle_path: Path, photos: Path, tmp_p
 # What is refused
 
 
-def test_wrong_usage_exits_2(run, photos: Path) -> None:
+def test_wrong_usage_exits_2(run, photos: Path, tmp_path: Path) -> None:
+    strange = tmp_path / "strange.toml"
+    strange.write_text("zom = 0.2")
     for arguments, says in (
         (["predct"], "No such command 'predct'. Did you mean predict?"),
         (["cache", "lst"], "Did you mean list?"),
@@ -401,6 +416,14 @@ def test_wrong_usage_exits_2(run, photos: Path) -> None:
         (["train", photos, "--batch-size", "0"], "--batch-size must be"),
         (["train", photos, "--patience", "0"], "--patience must be"),
         (["train", photos, "--optimizer", "adm"], "--optimizer must be one of"),
+        (
+            ["train", photos, "--augment", "strnog"],
+            "--augment must be one of none, light, strong, tutorial, crop, or a",
+        ),
+        (
+            ["train", photos, "--augment", strange],
+            f"In '{strange}', every key must be a way to vary pictures; got 'zom'.",
+        ),
         (["train", photos, "--recipe", "magic"], "--recipe must be one of auto, tutorial, scratch; got 'magic'."),
         (["train", photos, "--recipe", "scratch", "--conv", "8"], "--conv goes with --recipe tutorial"),
         (["train", photos, "--recipe", "tutorial", "--conv", "a,b"], "whole numbers with commas"),

@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from tellapart.classifier import Classifier, load
     from tellapart.errors import TellapartError
     from tellapart.evaluation import Evaluation
+    from tellapart.policies import Augmentation
     from tellapart.predict import Prediction
     from tellapart.sheets import sheet
 
 __version__ = "0.1.0"
 __all__ = [
+    "Augmentation",
     "Classifier",
     "Datasets",
     "Evaluation",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "Augmentation": "policies",
     "Classifier": "classifier",
     "Datasets": "api",
     "Evaluation": "evaluation",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from tellapart.cache import cache_folder
 from tellapart.classifier import Classifier, PathLike, Reading, load, require, require_keras
 from tellapart.config import TUTORIAL
 from tellapart.plans import Settings
+from tellapart.policies import Augmentation
 from tellapart.progress import Progress, TerminalProgress
 
 if TYPE_CHECKING:
@@ -156,8 +158,8 @@ def datasets(
     *,
     size: int = 64,
     batch_size: int = 32,
-    augment: str = "tutorial",
-    flip: bool = True,
+    augment: str | os.PathLike[str] | Augmentation = "tutorial",
+    flip: bool | None = None,
     label_mode: str = "int",
     seed: int = 0,
     cache: PathLike | None = None,
@@ -172,8 +174,10 @@ def datasets(
         photos: as in `train`.
         size: side of the pictures, px, 8 to 512.
         batch_size: pictures a batch; the last one of an epoch may be smaller.
-        augment: how training pictures are varied: "none", "tutorial" or "crop".
-        flip: whether training pictures are mirrored at random.
+        augment: how training pictures are varied: "none", "light", "strong", "tutorial", "crop", the path of a TOML
+            file, or an `Augmentation`.
+        flip: whether training pictures are mirrored left to right at random; left out, they are, unless `augment` says
+            otherwise.
         label_mode: "int" (B,), "binary" (B, 1) or "one_hot" (B, C).
         seed: decides splits, order and augmentation.
         cache, progress, reading: as in `train`.

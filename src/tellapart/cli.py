@@ -106,8 +106,12 @@ _debug = click.option("--debug", is_flag=True, help="Show where an error comes f
 @click.option("--dropout", type=float, metavar="SHARE", help="Share of features dropped in training, 0 to 0.95.")
 @click.option("--conv", type=_Numbers(), help="Filters of each convolution (tutorial), like 32,64,128.")
 @click.option("--dense", type=_Numbers(), help="Units of each hidden dense layer (tutorial), like 256.")
-@click.option("--augment", metavar="NAME", help="How training pictures are varied: none, tutorial or crop.")
-@click.option("--flip/--no-flip", default=None, help="Mirror training pictures at random, or never.")
+@click.option(
+    "--augment",
+    metavar="NAME",
+    help="How training pictures are varied: none, light, strong, tutorial, crop or FILE.toml.",
+)
+@click.option("--flip/--no-flip", default=None, help="Mirror training pictures left to right at random, or never.")
 @click.option("--patience", type=int, metavar="N", help="Stop after N epochs without a better validation accuracy.")
 @click.option("--precision", metavar="NAME", help="auto, float32 or mixed_bfloat16.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides splits, first weights and order.")

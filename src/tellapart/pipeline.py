@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import datetime
 import gc
 import importlib.metadata
@@ -24,7 +23,7 @@ import numpy as np
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
 from tellapart import metrics, preprocess, splits, store
-from tellapart.augment import CROP, TUTORIAL, Augmentation
+from tellapart.augment import Augmentation
 from tellapart.config import Recipe
 from tellapart.engine import Engine
 from tellapart.errors import InputError, PictureError, SettingsError
@@ -174,9 +173,7 @@ def learn(
 
 
 def _augmentation(recipe: Recipe) -> Augmentation | None:
-    chosen = {"tutorial": TUTORIAL, "crop": CROP, "none": Augmentation()}[recipe.augment]
-    chosen = dataclasses.replace(chosen, flip=recipe.flip)
-    return None if chosen == Augmentation() else chosen
+    return recipe.policy if recipe.policy is not None and recipe.policy.changes else None
 
 
 def pack(

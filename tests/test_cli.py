@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tellapart
 from tellapart import cli, config, metrics
@@ -312,6 +313,42 @@ def test_a_dry_run_writes_nothing(run, photos: Path, tmp_path: Path, monkeypatch
     assert os.listdir(tmp_path) == []
 
 
+def test_show_augment_draws_and_does_no_more(run, photos: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["train", photos, "--augment", "strong", "--size", "32", "--seed", "6"]
+    status, out, err = run(*asked, "--show-augment", "sheet.png", "--cache", tmp_path / "cache")
+    assert (status, out, err) == (0, "Written: sheet.png\n", "")
+    assert os.listdir(tmp_path) == ["sheet.png"]
+    with Image.open("sheet.png") as drawn:
+        expected = tellapart.show_augment(photos, augment="strong", size=32, seed=6, progress=False)
+        np.testing.assert_array_equal(np.asarray(drawn), np.asarray(expected))
+    before = Path("sheet.png").read_bytes()
+    status, out, err = run(*asked, "--show-augment", "sheet.png")
+    assert (status, out) == (1, "")
+    assert err == "Error: sheet.png exists already. Name another file, or add --force to replace it.\n"
+    assert Path("sheet.png").read_bytes() == before
+    status, out, _ = run(*asked[:-1], "7", "--show-augment", "sheet.png", "--force", "--json", "-")
+    assert status == 0
+    assert Path("sheet.png").read_bytes() != before
+    said = json.loads(out)
+    assert (said["seed"], said["sheet"], said["recipe"]["augment"]) == (7, "sheet.png", "strong")
+    assert len(said["pictures"]) == 8
+
+
+def test_show_augment_needs_no_keras(photos: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from tellapart.cli import main
+try:
+    main(["train", {str(photos)!r}, "--show-augment", {str(tmp_path / "a.png")!r}])
+except SystemExit as exit_:
+    assert not exit_.code, exit_.code
+print(sorted({{"keras", "tensorflow", "sklearn", "onnx"}} & set(sys.modules)))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "[]"
+
+
 def test_the_cache_is_listed_and_cleared(run, photos: Path, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     status, *_ = run("train", photos, "-o", tmp_path / "a.tellapart", *TINY, "--cache", cache)
@@ -431,6 +468,8 @@ def test_wrong_usage_exits_2(run, photos: Path, tmp_path: Path) -> None:
         (["train", photos, "--label-column", "x"], "Give the table with --labels."),
         (["train", photos, "-o", "same", "--json", "./same"], "--output and --json are both ./same."),
         (["train", photos, "-o", "a", "--json", "b", "--history", "b"], "--json and --history are both b."),
+        (["train", photos, "--dry-run", "--show-augment", "a.png"], "Only one of --dry-run and --show-augment"),
+        (["train", photos, "--show-augment", "a", "--json", "./a"], "--show-augment and --json are both ./a."),
         (["evaluate", "m", photos, "--split", "foo"], "'foo' is not one of"),
         (["predict", "m"], "Missing argument 'PICTURES...'."),
         (["predict", "m", "p", "--csv", "-", "--json", "-"], "Only one of --csv and --json can be standard output."),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from tellapart.evaluation import Evaluation
     from tellapart.policies import Augmentation
     from tellapart.predict import Prediction
-    from tellapart.sheets import sheet
+    from tellapart.sheets import sheet, show_augment
 
 __version__ = "0.1.0"
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "load",
     "plan",
     "sheet",
+    "show_augment",
     "train",
 ]
 
@@ -46,6 +47,7 @@ _HOMES = {
     "load": "classifier",
     "plan": "api",
     "sheet": "sheets",
+    "show_augment": "sheets",
     "train": "api",
 }
 

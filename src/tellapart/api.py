@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tellapart import catalog as catalogs
-from tellapart import outputs, pipeline, plans
+from tellapart import outputs, pipeline, plans, previews
 from tellapart.cache import cache_folder
 from tellapart.classifier import Classifier, PathLike, Reading, load, require, require_keras
 from tellapart.config import TUTORIAL
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tellapart.batches import Batches
 
-__all__ = ["Datasets", "datasets", "load", "plan", "train"]
+__all__ = ["Datasets", "datasets", "load", "plan", "preview", "train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,25 @@ def plan(
         require_keras()
         choice = plans.choose(catalog, recipe, settings)
         return pipeline.forecast(catalog, choice.recipe, choice.reason, cache=_cache(cache))
+
+
+def preview(
+    photos: PathLike,
+    *,
+    recipe: str = "auto",
+    seed: int = 0,
+    progress: Progress | bool = True,
+    **options: Unpack[Options],
+) -> previews.Preview:
+    """Some training pictures as `train` with these arguments would show them to the network; nothing is trained.
+
+    Every file is read, nothing is written, and Keras is not needed. Raises as `train` does.
+    """
+    reading, settings = _parted(options)
+    with _told(progress) as said:
+        catalog = _scan(photos, reading, said)
+        choice = plans.choose(catalog, recipe, settings)
+        return previews.preview(catalog, choice.recipe, seed=seed)
 
 
 def datasets(

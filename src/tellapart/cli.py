@@ -119,6 +119,7 @@ _debug = click.option("--debug", is_flag=True, help="Show where an error comes f
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard's log there.")
 @click.option("--history", metavar="FILE.csv", help="Write the learning curves there too, one row an epoch.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, how long it takes and how much disk.")
+@click.option("--show-augment", metavar="FILE.png", help="Draw some pictures as training would vary them; no training.")
 @_cache
 @_json
 @_force
@@ -129,6 +130,7 @@ def train(
     history: str | None,
     json_path: str | None,
     dry_run: bool,
+    show_augment: str | None,
     force: bool,
     debug: bool,
     **options: Any,
@@ -141,6 +143,13 @@ def train(
 
     _check_output(json_path, force)
     _check_output(history, force)
+    if show_augment is not None:
+        if dry_run:
+            raise click.UsageError("Only one of --dry-run and --show-augment can be done. Leave one of them out.")
+        _check_apart({"--show-augment": show_augment, "--json": json_path})
+        _check_output(show_augment, force)
+        _draw_variants(photos, show_augment, json_path, force, options)
+        return
     if dry_run:
         for only_train in ("seed", "tensorboard"):
             del options[only_train]
@@ -160,6 +169,17 @@ def train(
         outputs.write_text(history, classifier.bundle.members["history.csv"].decode(), force=force)
     if classifier.report["training"]["interrupted"]:
         sys.exit(INTERRUPTED)
+
+
+def _draw_variants(photos: str, path: str, json_path: str | None, force: bool, options: dict[str, Any]) -> None:
+    from tellapart import api, sheets
+
+    for only_train in ("cache", "tensorboard"):
+        del options[only_train]
+    preview = api.preview(photos, **options)
+    sheets.save(sheets.variants(preview), path, force=force)
+    _say(f"Written: {shown(path)}", json_path)
+    _write_json(preview.as_dict() | {"sheet": path}, json_path, force)
 
 
 @cli.command(short_help="Count right answers on labelled pictures.")

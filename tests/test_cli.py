@@ -303,6 +303,61 @@ def test_predict_fails_where_nothing_could_be_read(run, bundle_path: Path, mixed
     assert len(out.splitlines()) == 4
 
 
+def test_predict_copies_each_picture_to_its_class(run, bundle_path: Path, mixed: Path, tmp_path: Path) -> None:
+    to = tmp_path / "sorted"
+    before = {path: path.stat() for path in mixed.rglob("*.[jp]*")}
+    status, out, err = run("predict", bundle_path, mixed, "--copy-to", to)
+    assert (status, err) == (0, "")
+    counts = {name: len(list((to / name).iterdir())) for name in sorted(os.listdir(to))}
+    assert counts["unreadable"] == 3  # of the five that are not read, the loop and the pipe are no files
+    assert sum(counts.values()) == 7
+    said = ", ".join(f"{name} {n}" for name, n in counts.items())
+    assert out.splitlines()[-2:] == [
+        f"Copied to {to}: {said}.",
+        f"Not copied: 2, e.g. {mixed}/loop: a symbolic link to a folder above itself (a loop).",
+    ]
+    after = {path: path.stat() for path in mixed.rglob("*.[jp]*")}
+    assert {path: (s.st_ino, s.st_mtime_ns, s.st_size) for path, s in before.items()} == {
+        path: (s.st_ino, s.st_mtime_ns, s.st_size) for path, s in after.items()
+    }
+    status, out, err = run("predict", bundle_path, mixed, "--copy-to", to)
+    assert (status, out) == (1, "")
+    assert err == f"Error: The folder {to} must be new or empty; it is not. Name another, or add --force.\n"
+    status, out, err = run("predict", bundle_path, mixed, mixed / "none.jpg", "--copy-to", to, "--force", "--csv", "-")
+    assert status == 1  # the missing one is named
+    assert len(list(csv.DictReader(io.StringIO(out)))) == 10
+    assert err.startswith(f"Copied to {to}: {said}.\nNot copied: 3, e.g. ")
+    assert err.endswith(f"Error: No such file or folder: {mixed}/none.jpg. Give paths that exist.\n")
+    assert len(list((to / "unreadable").iterdir())) == 6
+
+
+def test_copying_refuses_before_it_answers(run, bundle_path: Path, photos: Path, tmp_path: Path) -> None:
+    for to, says in (
+        (photos, "must be new or empty"),
+        (tmp_path / "no" / "such", f"there is no {tmp_path}/no"),
+        (bundle_path, "must be a folder; it is none"),
+    ):
+        status, out, err = run("predict", bundle_path, photos, "--copy-to", to)
+        assert (status, out) == (1, "")
+        assert says in err
+        assert len(err.splitlines()) == 1
+    status, out, err = run("predict", bundle_path, photos / "circles", "--copy-to", photos, "--force")
+    assert (status, out) == (1, "")
+    assert "must not go where their originals are" in err
+    assert run("predict", bundle_path, tmp_path, "--copy-to", tmp_path / "new")[0] == 1  # no picture
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_behind_the_copies_is_named(bundle_path: Path, tmp_path: Path, make_photos) -> None:
+    photos = make_photos(tmp_path / "photos", shapes=("circles",), n=2)
+    limited = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))}
+    done = shell("predict", bundle_path, photos, "--copy-to", tmp_path / "to", **limited)
+    assert done.returncode == 1
+    assert "could not be written: file too large. Make room," in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [path for path in (tmp_path / "to").rglob("*") if path.is_file()] == []
+
+
 def test_a_dry_run_writes_nothing(run, photos: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     status, out, _ = run("train", photos, *TINY, "--dry-run", "--cache", tmp_path / "cache")
@@ -474,6 +529,7 @@ def test_wrong_usage_exits_2(run, photos: Path, tmp_path: Path) -> None:
         (["predict", "m"], "Missing argument 'PICTURES...'."),
         (["predict", "m", "p", "--csv", "-", "--json", "-"], "Only one of --csv and --json can be standard output."),
         (["predict", "m", "p", "--csv", "a", "--json", "a"], "--csv and --json are both a."),
+        (["predict", "m", "p", "--csv", "a", "--copy-to", "./a"], "--csv and --copy-to are both ./a."),
     ):
         status, out, err = run(*arguments)
         assert (status, out) == (2, ""), (arguments, err)

@@ -209,22 +209,35 @@ def evaluate(model: str, photos: str, json_path: str | None, force: bool, debug:
 @click.argument("model")
 @click.argument("pictures", nargs=-1, required=True)
 @click.option("--csv", "csv_path", metavar="FILE", help="Write a row a picture as CSV; - is standard output.")
+@click.option("--copy-to", metavar="DIR", help="Copy each picture into DIR/<class>, DIR/unknown or DIR/unreadable.")
 @_json
 @_force
 @_debug
 def predict(
-    model: str, pictures: tuple[str, ...], csv_path: str | None, json_path: str | None, force: bool, debug: bool
+    model: str,
+    pictures: tuple[str, ...],
+    csv_path: str | None,
+    copy_to: str | None,
+    json_path: str | None,
+    force: bool,
+    debug: bool,
 ) -> None:
-    """Answer what is on PICTURES: files, or folders that are walked to the bottom."""
+    """Answer what is on PICTURES: files, or folders that are walked to the bottom.
+
+    With --copy-to the originals stay as they are, and no file is overwritten: a name that is taken gets a number.
+    --force lets DIR hold something already.
+    """
     from tellapart.bundle import read
     from tellapart.predict import NO_SUCH_FILE, Predictor, questions
+    from tellapart.sorting import Sorter
 
     if csv_path == json_path == STANDARD_OUTPUT:
         raise click.UsageError("Only one of --csv and --json can be standard output. Give the other one a file.")
-    _check_apart({"--csv": csv_path, "--json": json_path})
+    _check_apart({"--csv": csv_path, "--json": json_path, "--copy-to": copy_to})
     for path in (csv_path, json_path):
         _check_output(path, force)
     predictor = Predictor(read(model))
+    sorter = None if copy_to is None else Sorter(copy_to, predictor.classes, asked=pictures, force=force)
     silent = STANDARD_OUTPUT in (csv_path, json_path)
     counts: Counter[str] = Counter()
     n, n_read, missing, unreadable = 0, 0, None, None
@@ -233,8 +246,9 @@ def predict(
             *(stack.enter_context(_csv_sink(path, force, predictor.classes)) for path in [csv_path] if path),
             *(stack.enter_context(_json_sink(path, force)) for path in [json_path] if path),
             *([] if silent else [_text_sink()]),
+            *([] if sorter is None else [stack.enter_context(sorter).add]),
         ]
-        for answer in predictor.answers(questions(pictures)):
+        for answer in predictor.answers(questions(pictures, leave_out=copy_to)):
             for sink in sinks:
                 sink(answer)
             n += 1
@@ -246,6 +260,10 @@ def predict(
                 unreadable = unreadable or f"{shown(answer.path)}: {answer.error}"
     if n > 1 and not silent:
         click.echo(", ".join(f"{shown(name)}: {count:,}" for name, count in counts.most_common()))
+    if sorter is not None:
+        from tellapart.summaries import copied
+
+        click.echo(copied(sorter.result), err=silent)
     if missing:
         _fail(f"No such file or folder: {missing}. Give paths that exist.")
     if not n:

@@ -7,11 +7,13 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image, ImageEnhance
 from scipy import stats
 
 from tellapart import augment
-from tellapart.augment import CROP, TUTORIAL, Augmentation, apply, matrices, permutation
+from tellapart.augment import CROP, LIGHT, STRONG, TUTORIAL, Augmentation, apply, matrices, permutation, vary
 from tellapart.errors import SettingsError
+from tellapart.preprocess import Preprocess, fit
 
 KS_PROBABILITY = 1e-3  # the seeds are fixed, so a test passes or fails for good
 
@@ -129,6 +131,184 @@ def test_pixels_are_those_of_keras_for_the_same_parameters(original, monkeypatch
     difference = np.abs(apply(picture[None], maps, 64)[0] - expected)
     assert difference.mean() < 0.5
     assert difference.max() < 1.5
+
+
+# Keras still takes SciPy's function by its old name.
+@pytest.mark.filterwarnings("ignore:Please import `affine_transform`:DeprecationWarning")
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"theta": 30.0},
+        {"theta": -20.0, "zx": 0.8, "zy": 1.2},
+        {"tx": 6.4, "ty": -3.2},
+        {"theta": 25.0, "tx": -4.0, "ty": 5.0, "shear": 15.0, "zx": 1.1, "zy": 0.9, "flip_horizontal": True},
+        {"theta": -15.0, "tx": 3.0, "ty": 1.5, "shear": -10.0, "flip_vertical": True, "flip_horizontal": True},
+    ],
+)
+def test_rotation_shift_and_upside_down_are_those_of_keras(original, monkeypatch, given):
+    picture = smooth(64)
+    expected = original.apply_transform(picture.astype(np.float32), given)
+    most = {"rotation_deg": 30.0, "shift": 0.1, "shear_deg": 30.0, "zoom": 0.2}
+    first = {
+        augment._SHEAR: (given.get("shear", 0) / most["shear_deg"] + 1) / 2,
+        augment._ZOOM_X: ((given.get("zx", 1) - 1) / most["zoom"] + 1) / 2,
+        augment._ZOOM_Y: ((given.get("zy", 1) - 1) / most["zoom"] + 1) / 2,
+        augment._FLIP: 0.0 if given.get("flip_horizontal") else 0.9,
+    }
+    second = {
+        augment._ROTATION: (given.get("theta", 0) / most["rotation_deg"] + 1) / 2,
+        augment._SHIFT_X: (given.get("tx", 0) / 64 / most["shift"] + 1) / 2,
+        augment._SHIFT_Y: (given.get("ty", 0) / 64 / most["shift"] + 1) / 2,
+        augment._VERTICAL_FLIP: 0.0 if given.get("flip_vertical") else 0.9,
+    }
+    streams = {augment._stream(7, 3, stream): by for stream, by in ((2, first), (3, second))}
+
+    def drawn(start, indices):
+        return lambda c: np.array([[streams[start][int(each)] for each in c]] if np.ndim(c) else [streams[start][c]])
+
+    monkeypatch.setattr(augment, "_uniforms", drawn)
+    maps = draws(Augmentation(**most, flip=True, vertical_flip=True), 1)
+    difference = np.abs(apply(picture[None], maps, 64)[0] - expected)
+    assert difference.mean() < 0.5
+    assert difference.max() < 2
+
+
+def test_upside_down_is_the_mirror_image_exactly():
+    pixels = noise(40, 63)
+    maps = draws(Augmentation(vertical_flip=True), 40, in_px=63, out_px=63)
+    flipped = maps[:, 1, 1] < 0
+    assert 10 < flipped.sum() < 30
+    expected = np.where(flipped[:, None, None, None], pixels[:, ::-1], pixels)
+    assert np.array_equal(apply(pixels, maps, 63), expected)
+
+
+def test_a_crop_is_turned_after_it_was_cut():
+    """The same crops with and without a rotation: the centre and the area shown are the same."""
+    settings = {"crop_scale": (0.3, 0.8)}
+    plain = draws(Augmentation(**settings), 50, in_px=80, out_px=64)
+    turned = draws(Augmentation(**settings, rotation_deg=40), 50, in_px=80, out_px=64)
+    middle = np.array([31.5, 31.5, 1])
+    np.testing.assert_allclose(turned @ middle, plain @ middle, atol=1e-9)
+    np.testing.assert_allclose(np.linalg.det(turned[:, :, :2]), np.linalg.det(plain[:, :, :2]))
+    assert (np.abs(turned - plain).max(axis=(1, 2)) > 0.01).mean() > 0.9
+
+
+# --- colours and erasing
+
+
+def varied(
+    pixels: np.ndarray, augmentation: Augmentation | None, *, seed=7, epoch=3, out_px=None, **more
+) -> np.ndarray:
+    indices = more.pop("indices", np.arange(len(pixels)))
+    return vary(pixels, augmentation, seed=seed, epoch=epoch, indices=indices, out_px=out_px or pixels.shape[1], **more)
+
+
+def factors(n: int, channel: int, most: float) -> np.ndarray:
+    draw = augment._uniforms(augment._stream(7, 3, augment._CHANGE_STREAM), np.arange(n))
+    return 1 + most * (2 * draw(channel) - 1)
+
+
+@pytest.mark.parametrize(
+    ("field", "channel", "enhance"),
+    [
+        ("brightness", augment._BRIGHTNESS, ImageEnhance.Brightness),
+        ("contrast", augment._CONTRAST, ImageEnhance.Contrast),
+        ("saturation", augment._SATURATION, ImageEnhance.Color),
+    ],
+)
+def test_colours_are_those_of_pillow(field, channel, enhance):
+    pixels = np.stack([smooth(48), *noise(11, 48)])
+    result = varied(pixels, Augmentation(**{field: 0.8}))
+    chosen = factors(12, channel, 0.8)
+    assert chosen.max() - chosen.min() > 0.8
+    for before, after, factor in zip(pixels, result, chosen, strict=True):
+        expected = np.asarray(enhance(Image.fromarray(before)).enhance(factor)).astype(int)
+        assert np.abs(after - expected).max() <= 2  # Pillow rounds the mean, the grey and the end
+
+
+def test_all_colours_together_are_one_after_the_other_rounded_once():
+    pixels = noise(20, 16)
+    changes = Augmentation(brightness=0.3, contrast=0.5, saturation=0.9, greyscale=0.3)
+    b, c, s = (factors(20, channel, most)[:, None, None, None] for channel, most in ((4, 0.3), (5, 0.5), (6, 0.9)))
+    grey_drawn = (factors(20, 7, 1.0) / 2) < 0.3  # back to the uniform itself
+    s = np.where(grey_drawn[:, None, None, None], 0, s)
+    weights = np.array([0.299, 0.587, 0.114])
+    bright = b * pixels
+    mean_grey = (bright @ weights).mean(axis=(1, 2))[:, None, None, None]
+    contrasted = mean_grey + c * (bright - mean_grey)
+    grey = (contrasted @ weights)[..., None]
+    expected = np.clip(np.rint(grey + s * (contrasted - grey)), 0, 255)
+    result = varied(pixels, changes)
+    assert np.abs(result - expected).max() <= 1
+    without = result[grey_drawn]
+    assert 2 <= len(without) <= 12
+    assert (without == without[..., :1]).all()
+
+
+def test_a_rectangle_is_painted_with_the_mean_colour():
+    pixels = noise(400, 32)
+    result = varied(pixels, Augmentation(erase=0.5, erase_scale=(0.1, 0.3), erase_ratio=(0.5, 2.0)))
+    shares, ratios, erased = [], [], 0
+    for before, after in zip(pixels, result, strict=True):
+        if np.array_equal(before, after):
+            continue
+        erased += 1
+        mean = np.rint(before.reshape(-1, 3).mean(axis=0))
+        ys, xs = np.nonzero((after != before).any(axis=2))
+        box = after[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+        assert (box == mean).all()
+        shares.append(box.shape[0] * box.shape[1] / 32**2)
+        ratios.append(box.shape[1] / box.shape[0])
+    assert erased == pytest.approx(200, abs=40)
+    assert 0.08 < min(shares) < 0.13
+    assert 0.27 < max(shares) < 0.33
+    assert 0.4 < min(ratios) < 0.65
+    assert 1.6 < max(ratios) < 2.4
+
+
+def test_where_no_rectangle_fits_nothing_is_erased():
+    pixels = noise(5, 16)
+    assert np.array_equal(varied(pixels, Augmentation(erase=1, erase_scale=(0.9, 1), erase_ratio=(3, 3))), pixels)
+
+
+def test_the_warp_of_a_policy_does_not_hang_on_its_colours():
+    pixels = noise(30, 80)
+    moved = varied(pixels, CROP, out_px=64)
+    assert np.array_equal(moved, apply(pixels, draws(CROP, 30, in_px=80, out_px=64), 64))
+    both = varied(pixels, Augmentation(**{**CROP.as_dict(), "erase": 0.5, "erase_scale": (0.05, 0.1)}), out_px=64)
+    same = (both == moved).all(axis=3).mean(axis=(1, 2))
+    assert same.min() > 0.85
+    assert (same < 1).any()
+
+
+@pytest.mark.parametrize("augmentation", [LIGHT, STRONG, Augmentation(contrast=0.5, erase=0.5)])
+def test_what_training_sees_depends_on_seed_epoch_and_index_alone(augmentation):
+    pixels = noise(30, 40)
+    before = pixels.copy()
+    everything = varied(pixels, augmentation, out_px=32)
+    rows = np.array([29, 4, 4, 17])
+    assert np.array_equal(varied(pixels, augmentation, out_px=32, rows=rows, indices=rows), everything[rows])
+    assert not np.array_equal(varied(pixels, augmentation, out_px=32, seed=8), everything)
+    assert not np.array_equal(varied(pixels, augmentation, out_px=32, epoch=4), everything)
+    assert np.array_equal(pixels, before)
+    nothing = varied(pixels[:0], augmentation, out_px=32)
+    assert (nothing.shape, nothing.dtype) == ((0, 32, 32, 3), np.uint8)
+
+
+@pytest.mark.parametrize("augmentation", [None, Augmentation(), Augmentation(brightness=0.5)])
+def test_pictures_that_stay_where_they_are_are_shrunk_as_preprocess_does(augmentation):
+    pixels = noise(6, 40)
+    before = pixels.copy()
+    result = varied(pixels, augmentation, out_px=32)
+    expected = np.stack([fit(each, Preprocess(32)) for each in pixels])
+    if augmentation is not None and augmentation.recolours:
+        scale = factors(6, augment._BRIGHTNESS, 0.5)[:, None, None, None]
+        assert np.abs(result - np.clip(np.rint(expected * scale), 0, 255)).max() <= 1
+    else:
+        assert np.array_equal(result, expected)
+    unshrunk = varied(pixels, augmentation)
+    unshrunk[:] = 0
+    assert np.array_equal(pixels, before)  # what came back is the caller's own
 
 
 # --- distributions
@@ -272,6 +452,39 @@ def test_the_same_seed_means_the_same_for_good():
         ),
         abs=1e-12,
     )
+    # Written down before rotation, colours and the rest came: these draws stayed what they were.
+    crops_too = Augmentation(shear_deg=10, zoom=0.3, flip=True, crop_scale=(0.5, 0.9))
+    found = matrices(crops_too, seed=3, epoch=2, indices=np.arange(5, 7), in_px=80, out_px=64)
+    assert found.ravel() == pytest.approx(
+        [
+            0.9573959425959657, 0.0687839525026128, 1.6520591308423747, 0, 1.3855465475794493, -5.691655673794493,
+            -0.9836992965785158, 0.030900309458705217, 78.65078763462394, 0, 0.8366854753256496, 4.79232228604095,
+        ],
+        abs=1e-12,
+    )  # fmt: skip
+
+
+def test_the_new_draws_stay_the_same_too():
+    maps = matrices(
+        Augmentation(rotation_deg=90, shift=0.5), seed=3, epoch=2, indices=np.arange(2), in_px=64, out_px=64
+    )
+    assert maps.ravel() == pytest.approx(
+        [
+            0.5612384036799013, -0.8276541875897422, 41.31479658897723, 0.8276541875897422, 0.5612384036799013,
+            -41.18380247184671, 0.6047290731657793, 0.7964312575910476, -2.608615959888958, -0.7964312575910476,
+            0.6047290731657793, 14.708866337212648,
+        ],
+        abs=1e-12,
+    )  # fmt: skip
+
+
+def test_the_draws_of_colours_and_moves_do_not_hang_together():
+    draw = augment._uniforms(augment._stream(0, 0, augment._CHANGE_STREAM), np.arange(5000))
+    erase = augment._uniforms(augment._stream(0, 0, augment._ERASE_STREAM), np.arange(5000))
+    first = augment._uniforms(augment._stream(0, 0, augment._AUGMENT_STREAM), np.arange(5000))
+    columns = np.stack([each(channel) for each in (draw, erase, first) for channel in range(8)])
+    off_diagonal = np.corrcoef(columns) - np.eye(24)
+    assert np.abs(off_diagonal).max() < 4.5 / math.sqrt(5000)
 
 
 def test_orders_are_permutations_that_differ_between_epochs_and_seeds():
@@ -302,6 +515,11 @@ def test_orders_are_permutations_that_differ_between_epochs_and_seeds():
         ({"crop_scale": (0.5, 1.5)}, "crop_scale must be"),
         ({"crop_ratio": (0.0, 1.0)}, "crop_ratio must be"),
         ({"crop_ratio": (2.0, 1.0)}, "crop_ratio must be"),
+        ({"rotation_deg": 181}, r"rotation_deg must be in the range \[0, 180\] degrees; got 181\."),
+        ({"brightness": True}, r"brightness must be in the range \[0, 1\]; got True\."),
+        ({"erase_ratio": (1, float("inf"))}, r"erase_ratio must be \[low, high\] with 0 < low <= high; got"),
+        ({"flip": 1}, r"flip must be true or false; got 1\."),
+        ({"vertical_flip": None}, "vertical_flip must be true or false"),
     ],
 )
 def test_a_value_outside_its_range_is_refused(fields, message):

@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import sys
+import tracemalloc
 import unicodedata
 from collections.abc import Callable
 from itertools import pairwise
@@ -1081,3 +1082,27 @@ def test_children_hold_hidden_names_too(tree: Tree) -> None:
         ("b", False, False),
     ]
     assert files.HEAD_BYTES >= 32
+
+
+def test_a_folder_of_many_files_is_walked_in_little_memory(tmp_path: Path) -> None:
+    names = [f"img_{i:05d}.jpg" for i in range(20_000)]
+    for name in names:
+        (tmp_path / name).touch()
+    tracemalloc.start()
+    walked = [found.path for i, found in enumerate(walk(tmp_path, by_bytes=False)) if i % 1000 == 0]
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert walked == [str(tmp_path / name) for name in names[::1000]]
+    assert peak < 150 * len(names)  # a name takes 63 bytes and a place in a list
+
+
+def test_a_folder_that_is_left_out_is_passed_over_by_every_way(tmp_path: Path) -> None:
+    for name in ("a/1.jpg", "out/2.jpg", "out/deep/3.jpg", "outer/4.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "b").symlink_to("out")
+    (tmp_path / "c").symlink_to("out/deep")
+    (tmp_path / "d").symlink_to("outer")
+    found = [os.path.relpath(each.path, tmp_path) for each in walk(tmp_path, leave_out=tmp_path / "out")]
+    assert found == ["a/1.jpg", "d/4.jpg", "outer/4.jpg"]
+    assert list(walk(tmp_path / "out", leave_out=tmp_path / "out")) == []

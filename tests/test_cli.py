@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import tellapart
-from tellapart import cli, metrics
+from tellapart import cli, config, metrics
 
 COMMAND = [sys.executable, "-m", "tellapart"]
 TINY = [
@@ -134,6 +135,19 @@ def test_train_says_and_writes_what_it_promises(run, photos: Path, tmp_path: Pat
     assert status == 0
     assert "circles, squares" in out
     assert "seed 0, 1 epoch\n" in out
+
+
+def test_a_policy_from_a_file_stands_in_the_bundle(run, photos: Path, tmp_path: Path) -> None:
+    bundle, policy = tmp_path / "shapes.tellapart", tmp_path / "mine.toml"
+    policy.write_text("rotation_deg = 20\nerase = 0.5\ncontrast = 0.5\nflip = false\n")
+    assert run("train", photos, "-o", bundle, *TINY, "--augment", policy)[0] == 0
+    recipe = json.loads(run("info", bundle, "--json", "-")[1])["provenance"]["recipe"]
+    assert (recipe["augment"], recipe["flip"]) == ("own", False)
+    kept = config.Recipe.from_dict(recipe)
+    assert kept.policy == tellapart.Augmentation(rotation_deg=20, erase=0.5, contrast=0.5, flip=False)
+    status, out, err = run("train", photos, "-o", tmp_path / "b", *TINY, "--augment", tmp_path / "none.toml")
+    assert (status, out) == (1, "")
+    assert f"The augmentation file '{tmp_path}/none.toml' must be a file; there is none." in err
 
 
 def test_training_is_named_after_its_folder_and_repeats_with_its_seed(run, make_photos, tmp_path, monkeypatch) -> None:
@@ -289,6 +303,61 @@ def test_predict_fails_where_nothing_could_be_read(run, bundle_path: Path, mixed
     assert len(out.splitlines()) == 4
 
 
+def test_predict_copies_each_picture_to_its_class(run, bundle_path: Path, mixed: Path, tmp_path: Path) -> None:
+    to = tmp_path / "sorted"
+    before = {path: path.stat() for path in mixed.rglob("*.[jp]*")}
+    status, out, err = run("predict", bundle_path, mixed, "--copy-to", to)
+    assert (status, err) == (0, "")
+    counts = {name: len(list((to / name).iterdir())) for name in sorted(os.listdir(to))}
+    assert counts["unreadable"] == 3  # of the five that are not read, the loop and the pipe are no files
+    assert sum(counts.values()) == 7
+    said = ", ".join(f"{name} {n}" for name, n in counts.items())
+    assert out.splitlines()[-2:] == [
+        f"Copied to {to}: {said}.",
+        f"Not copied: 2, e.g. {mixed}/loop: a symbolic link to a folder above itself (a loop).",
+    ]
+    after = {path: path.stat() for path in mixed.rglob("*.[jp]*")}
+    assert {path: (s.st_ino, s.st_mtime_ns, s.st_size) for path, s in before.items()} == {
+        path: (s.st_ino, s.st_mtime_ns, s.st_size) for path, s in after.items()
+    }
+    status, out, err = run("predict", bundle_path, mixed, "--copy-to", to)
+    assert (status, out) == (1, "")
+    assert err == f"Error: The folder {to} must be new or empty; it is not. Name another, or add --force.\n"
+    status, out, err = run("predict", bundle_path, mixed, mixed / "none.jpg", "--copy-to", to, "--force", "--csv", "-")
+    assert status == 1  # the missing one is named
+    assert len(list(csv.DictReader(io.StringIO(out)))) == 10
+    assert err.startswith(f"Copied to {to}: {said}.\nNot copied: 3, e.g. ")
+    assert err.endswith(f"Error: No such file or folder: {mixed}/none.jpg. Give paths that exist.\n")
+    assert len(list((to / "unreadable").iterdir())) == 6
+
+
+def test_copying_refuses_before_it_answers(run, bundle_path: Path, photos: Path, tmp_path: Path) -> None:
+    for to, says in (
+        (photos, "must be new or empty"),
+        (tmp_path / "no" / "such", f"there is no {tmp_path}/no"),
+        (bundle_path, "must be a folder; it is none"),
+    ):
+        status, out, err = run("predict", bundle_path, photos, "--copy-to", to)
+        assert (status, out) == (1, "")
+        assert says in err
+        assert len(err.splitlines()) == 1
+    status, out, err = run("predict", bundle_path, photos / "circles", "--copy-to", photos, "--force")
+    assert (status, out) == (1, "")
+    assert "must not go where their originals are" in err
+    assert run("predict", bundle_path, tmp_path, "--copy-to", tmp_path / "new")[0] == 1  # no picture
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_behind_the_copies_is_named(bundle_path: Path, tmp_path: Path, make_photos) -> None:
+    photos = make_photos(tmp_path / "photos", shapes=("circles",), n=2)
+    limited = {"preexec_fn": lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (2048, 2048))}
+    done = shell("predict", bundle_path, photos, "--copy-to", tmp_path / "to", **limited)
+    assert done.returncode == 1
+    assert "could not be written: file too large. Make room," in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert [path for path in (tmp_path / "to").rglob("*") if path.is_file()] == []
+
+
 def test_a_dry_run_writes_nothing(run, photos: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     status, out, _ = run("train", photos, *TINY, "--dry-run", "--cache", tmp_path / "cache")
@@ -297,6 +366,42 @@ def test_a_dry_run_writes_nothing(run, photos: Path, tmp_path: Path, monkeypatch
     assert "1 epoch, batches of 32, adadelta at 1, float32." in out
     assert "Nothing was written." in out
     assert os.listdir(tmp_path) == []
+
+
+def test_show_augment_draws_and_does_no_more(run, photos: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    asked = ["train", photos, "--augment", "strong", "--size", "32", "--seed", "6"]
+    status, out, err = run(*asked, "--show-augment", "sheet.png", "--cache", tmp_path / "cache")
+    assert (status, out, err) == (0, "Written: sheet.png\n", "")
+    assert os.listdir(tmp_path) == ["sheet.png"]
+    with Image.open("sheet.png") as drawn:
+        expected = tellapart.show_augment(photos, augment="strong", size=32, seed=6, progress=False)
+        np.testing.assert_array_equal(np.asarray(drawn), np.asarray(expected))
+    before = Path("sheet.png").read_bytes()
+    status, out, err = run(*asked, "--show-augment", "sheet.png")
+    assert (status, out) == (1, "")
+    assert err == "Error: sheet.png exists already. Name another file, or add --force to replace it.\n"
+    assert Path("sheet.png").read_bytes() == before
+    status, out, _ = run(*asked[:-1], "7", "--show-augment", "sheet.png", "--force", "--json", "-")
+    assert status == 0
+    assert Path("sheet.png").read_bytes() != before
+    said = json.loads(out)
+    assert (said["seed"], said["sheet"], said["recipe"]["augment"]) == (7, "sheet.png", "strong")
+    assert len(said["pictures"]) == 8
+
+
+def test_show_augment_needs_no_keras(photos: Path, tmp_path: Path) -> None:
+    code = f"""
+import sys
+from tellapart.cli import main
+try:
+    main(["train", {str(photos)!r}, "--show-augment", {str(tmp_path / "a.png")!r}])
+except SystemExit as exit_:
+    assert not exit_.code, exit_.code
+print(sorted({{"keras", "tensorflow", "sklearn", "onnx"}} & set(sys.modules)))
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "[]"
 
 
 def test_the_cache_is_listed_and_cleared(run, photos: Path, tmp_path: Path) -> None:
@@ -386,7 +491,9 @@ def test_ctrl_c_leaves_no_half_table(run, bundle_path: Path, photos: Path, tmp_p
 # What is refused
 
 
-def test_wrong_usage_exits_2(run, photos: Path) -> None:
+def test_wrong_usage_exits_2(run, photos: Path, tmp_path: Path) -> None:
+    strange = tmp_path / "strange.toml"
+    strange.write_text("zom = 0.2")
     for arguments, says in (
         (["predct"], "No such command 'predct'. Did you mean predict?"),
         (["cache", "lst"], "Did you mean list?"),
@@ -401,6 +508,14 @@ def test_wrong_usage_exits_2(run, photos: Path) -> None:
         (["train", photos, "--batch-size", "0"], "--batch-size must be"),
         (["train", photos, "--patience", "0"], "--patience must be"),
         (["train", photos, "--optimizer", "adm"], "--optimizer must be one of"),
+        (
+            ["train", photos, "--augment", "strnog"],
+            "--augment must be one of none, light, strong, tutorial, crop, or a",
+        ),
+        (
+            ["train", photos, "--augment", strange],
+            f"In '{strange}', every key must be a way to vary pictures; got 'zom'.",
+        ),
         (["train", photos, "--recipe", "magic"], "--recipe must be one of auto, tutorial, scratch; got 'magic'."),
         (["train", photos, "--recipe", "scratch", "--conv", "8"], "--conv goes with --recipe tutorial"),
         (["train", photos, "--recipe", "tutorial", "--conv", "a,b"], "whole numbers with commas"),
@@ -408,10 +523,13 @@ def test_wrong_usage_exits_2(run, photos: Path) -> None:
         (["train", photos, "--label-column", "x"], "Give the table with --labels."),
         (["train", photos, "-o", "same", "--json", "./same"], "--output and --json are both ./same."),
         (["train", photos, "-o", "a", "--json", "b", "--history", "b"], "--json and --history are both b."),
+        (["train", photos, "--dry-run", "--show-augment", "a.png"], "Only one of --dry-run and --show-augment"),
+        (["train", photos, "--show-augment", "a", "--json", "./a"], "--show-augment and --json are both ./a."),
         (["evaluate", "m", photos, "--split", "foo"], "'foo' is not one of"),
         (["predict", "m"], "Missing argument 'PICTURES...'."),
         (["predict", "m", "p", "--csv", "-", "--json", "-"], "Only one of --csv and --json can be standard output."),
         (["predict", "m", "p", "--csv", "a", "--json", "a"], "--csv and --json are both a."),
+        (["predict", "m", "p", "--csv", "a", "--copy-to", "./a"], "--csv and --copy-to are both ./a."),
     ):
         status, out, err = run(*arguments)
         assert (status, out) == (2, ""), (arguments, err)

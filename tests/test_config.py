@@ -1,10 +1,12 @@
 """Settings, their ranges, and what an error says of them."""
 
+import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
-from tellapart import config
+from tellapart import config, policies
 from tellapart.errors import SettingsError
 
 
@@ -62,8 +64,6 @@ def test_a_recipe_with_other_fields_is_refused(values: dict) -> None:
 
 def test_every_setting_knows_its_range_and_says_it() -> None:
     """Each limit is itself allowed, and what lies beyond is not."""
-    import dataclasses
-
     for setting in dataclasses.fields(config.Recipe):
         limits = setting.metadata
         assert limits["help"]
@@ -116,3 +116,45 @@ def test_what_a_recipe_of_another_version_lacks_is_named() -> None:
         config.Recipe.from_dict(values)
     with pytest.raises(SettingsError, match="network must be one of tutorial, residual, own; got 'resnet'"):
         config.Recipe.from_dict(config.SCRATCH.as_dict() | {"network": "resnet"})
+
+
+def test_the_policy_in_a_recipe_is_what_its_name_stands_for_with_the_recipes_flips() -> None:
+    recipe = config.SCRATCH.override(augment="strong", flip=False)
+    assert recipe.augment == "strong"
+    assert recipe.policy == dataclasses.replace(policies.STRONG, flip=False)
+    assert recipe.override(flip=True).policy == dataclasses.replace(policies.STRONG, flip=True)
+    assert recipe.override(augment="light").policy == dataclasses.replace(policies.LIGHT, flip=False)
+    assert config.TUTORIAL.policy == policies.TUTORIAL
+    assert config.OWN.policy == policies.Augmentation(flip=False)
+    assert len({recipe, config.SCRATCH, config.SCRATCH.override(augment="strong", flip=False)}) == 2  # hashable
+
+
+def test_an_own_policy_decides_on_flips_unless_the_user_does(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    for said, given, flip in (("", None, True), ("flip = false", None, False), ("flip = false", True, True)):
+        path.write_text(f"zoom = 0.5\n{said}")
+        recipe = config.TUTORIAL.override(augment=path, flip=given)
+        assert (recipe.augment, recipe.flip) == ("own", flip)
+        assert recipe.policy == policies.Augmentation(zoom=0.5, flip=flip)
+    recipe = config.OWN.override(augment=policies.Augmentation(erase=0.2, flip=True))
+    assert recipe.flip
+
+
+def test_an_own_policy_is_kept_in_full() -> None:
+    policy = policies.Augmentation(crop_scale=(0.2, 0.7), rotation_deg=33, erase_ratio=(0.1, 10), vertical_flip=True)
+    recipe = config.SCRATCH.override(augment=policy)
+    values = json.loads(json.dumps(recipe.as_dict()))
+    assert values["policy"]["crop_scale"] == [0.2, 0.7]
+    assert values["policy"]["rotation_deg"] == 33
+    assert config.Recipe.from_dict(values) == recipe
+    values["policy"]["zoom"] = 3
+    with pytest.raises(SettingsError, match=r"zoom must be in the range \[0, 1\); got 3."):
+        config.Recipe.from_dict(values)
+    with pytest.raises(SettingsError, match="policy must be given where augment is 'own'"):
+        config.Recipe.from_dict(values | {"policy": None})
+
+
+def test_a_recipe_from_before_policies_means_the_same() -> None:
+    values = config.SCRATCH.as_dict()
+    del values["policy"]
+    assert config.Recipe.from_dict(values) == config.SCRATCH

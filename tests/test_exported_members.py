@@ -14,8 +14,8 @@ HEAVY = {"keras", "tensorflow", "sklearn", "scipy", "onnx", "tf2onnx", "jax", "t
 
 def test_the_public_names() -> None:
     assert tellapart.__all__ == [
-        "Classifier", "Datasets", "Evaluation", "Prediction", "TellapartError", "__version__", "datasets", "load",
-        "plan", "sheet", "train",
+        "Augmentation", "Classifier", "Datasets", "Evaluation", "Prediction", "TellapartError", "__version__",
+        "datasets", "load", "plan", "sheet", "show_augment", "train",
     ]  # fmt: skip
     assert dir(tellapart) == tellapart.__all__
 

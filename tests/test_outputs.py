@@ -147,3 +147,24 @@ def test_a_relative_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.chdir(tmp_path)
     outputs.write_text("a.txt", "ä")
     assert (tmp_path / "a.txt").read_bytes() == b"\xc3\xa4"
+
+
+def test_a_folder_for_results_is_new_or_empty_or_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "full" / "x").mkdir(parents=True)
+    (tmp_path / "file").write_text("")
+    outputs.check_folder(tmp_path / "new")
+    outputs.check_folder(tmp_path / "empty")
+    outputs.check_folder(tmp_path / "full", force=True)
+    for name, force, says in (
+        ("full", False, r"full must be new or empty; it is not\. Name another, or add --force"),
+        ("file", True, "file must be a folder; it is none"),
+        ("no/such", True, "there is no .*no"),
+    ):
+        with pytest.raises(OutputError, match=says):
+            outputs.check_folder(tmp_path / name, force=force)
+    assert sorted(os.listdir(tmp_path)) == ["empty", "file", "full"]
+    monkeypatch.setattr(outputs.os, "access", lambda path, mode: False)
+    for name in ("empty", "new"):
+        with pytest.raises(OutputError, match="takes no new files: permission denied"):
+            outputs.check_folder(tmp_path / name)

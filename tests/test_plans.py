@@ -9,6 +9,7 @@ from PIL import Image
 from tellapart import config, plans
 from tellapart.catalog import Catalog, Entry, scan
 from tellapart.errors import SettingsError
+from tellapart.policies import Augmentation
 
 
 def drawn(folder: Path, *, side: int, grey: bool, n: int = 6) -> Catalog:
@@ -128,3 +129,11 @@ def test_a_network_of_the_users_own_keeps_its_size() -> None:
 def test_what_a_network_of_the_users_own_decides_cannot_be_set_beside_it(asked) -> None:
     with pytest.raises(SettingsError, match=f"brings its own {next(iter(asked))}"):
         plans.choose(listed(20), "auto", asked, own_size_px=64)
+
+
+def test_a_policy_that_mirrors_takes_back_that_nothing_is_mirrored(tmp_path: Path) -> None:
+    catalog = drawn(tmp_path / "p", side=28, grey=True)
+    for policy, flip in ((Augmentation(flip=True), True), (Augmentation(), False), ("strong", False)):
+        choice = plans.choose(catalog, "auto", {"augment": policy})
+        assert choice.recipe.flip == flip
+        assert ("no mirroring" in choice.reason) != flip

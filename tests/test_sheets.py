@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tellapart import sheets
+from tellapart import api, config, sheets
 from tellapart.errors import OutputError, SettingsError
 from tellapart.predict import Prediction
+from tellapart.previews import Preview, Varied
 
 CELL = 160
 LEFT, STEP = 24, 160 + 20  # of the first picture; from one to the next
 GREEN, RED, BLUE, GREY = (0x1A, 0x7F, 0x37), (0xCF, 0x22, 0x2E), (0x09, 0x69, 0xDA), (0x8C, 0x95, 0x9F)
 GROUND = (0xF3, 0xF5, 0xF7)  # of a square, where the picture does not reach
 WHITE = (255, 255, 255)
-
-
-@pytest.fixture(params=["OpenCV's font", "Pillow's font"])
-def font(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    if request.param == "Pillow's font":
-        monkeypatch.setattr(sheets, "_cv2_font", lambda: None)
-    elif sheets._cv2_font() is None:
-        pytest.skip("OpenCV has its own font from version 5 on")
-    sheets._drawable.cache_clear()
-    yield request.param
-    sheets._drawable.cache_clear()
 
 
 def picture(path: Path, pixels: np.ndarray) -> str:
@@ -180,73 +169,6 @@ def test_no_probability_is_rounded_to_certainty(share: float, text: str) -> None
     assert sheets._percent(share) == text
 
 
-@pytest.mark.usefixtures("font")
-@pytest.mark.parametrize("bold", [False, True])
-def test_a_name_too_long_is_cut(bold: bool) -> None:
-    name = "Canis lupus familiaris, seen by night"
-    assert sheets.fit_text(name, 17, 1000, bold=bold) == name
-    for width in (40, 80, 160):
-        cut = sheets.fit_text(name, 17, width, bold=bold)
-        assert cut.endswith("…")
-        assert name.startswith(cut[:-1])
-        assert sheets._length(cut, 17, bold) <= width
-        assert sheets._length(name[: len(cut) + 1] + "…", 17, bold) > width  # no shorter than it must be
-
-
-@pytest.mark.usefixtures("font")
-def test_a_line_drawn_is_as_long_as_it_was_measured() -> None:
-    for line in ("cats", "WWW", "iiiiii", "a…", "98 %"):
-        mask, above = sheets._rendered(line, 20)
-        columns = np.flatnonzero((mask > 40).any(axis=0))
-        assert columns[0] <= 3
-        assert sheets._length(line, 20) - 4 <= columns[-1] <= sheets._length(line, 20)
-        assert mask[:above].any()
-        assert not mask[above + 5 :].any()
-
-
-@pytest.mark.usefixtures("font")
-@pytest.mark.parametrize(
-    ("name", "line"),
-    [
-        ("two\nlines\t", r"two\nlines\t"),
-        ("\udcff", r"\udcff"),  # a byte that is no text
-        ("quote\"'\\", "quote\"'\\"),
-        ("\u05d7\u05ea\u05d5\u05dc", r"\u05d7\u05ea\u05d5\u05dc"),  # Hebrew: from right to left
-        ("\u0939\u093f", r"\u0939\u093f"),  # Devanagari: stacked
-        ("\U0001f408", r"\U0001f408"),  # a cat
-        ("?", "?"),
-    ],
-)
-def test_what_no_font_here_can_draw_is_escaped(name: str, line: str) -> None:
-    assert sheets.fit_text(name, 17, 1000) == line
-
-
-@pytest.mark.parametrize(
-    ("name", "escaped"),
-    [("Größe", r"Gr\xf6\xdfe"), ("кошки", r"\u043a\u043e\u0448\u043a\u0438"), ("猫", r"\u732b")],
-)
-def test_other_scripts_are_drawn_where_opencv_has_its_font(font: str, name: str, escaped: str) -> None:
-    assert sheets.fit_text(name, 17, 1000) == (name if font == "OpenCV's font" else escaped)
-
-
-@pytest.mark.skipif(sheets._cv2_font() is None, reason="OpenCV has its own font from version 5 on")
-def test_an_accent_apart_is_joined() -> None:
-    assert sheets.fit_text("cafe\u0301", 17, 1000) == "caf\u00e9"
-
-
-@pytest.mark.usefixtures("font")
-def test_a_reason_is_broken_at_spaces() -> None:
-    reason = "an HTML page and not a picture at all"
-    lines = sheets._wrapped(reason, 14, 144, 9)
-    assert " ".join(lines) == reason
-    assert len(lines) > 1
-    assert all(sheets._length(line, 14) <= 144 for line in lines)
-    two = sheets._wrapped(reason * 9, 14, 144, 2)
-    assert len(two) == 2
-    assert two[0] == lines[0]
-    assert two[1].endswith("…")
-
-
 def test_the_title_stands_above(tmp_path: Path) -> None:
     asked = [answer(plain(tmp_path / "a.png"), "a", 0.9)]
     bare, titled = sheets.sheet(asked), sheets.sheet(asked, title="Cats, and what is taken for cats")
@@ -296,3 +218,59 @@ def test_save_writes_png_and_replaces_nothing_unasked(tmp_path: Path) -> None:
     sheets.save(sheets.sheet([answer("", "b", 0.5)]), target, force=True)
     assert target.read_bytes() != before
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a.png", "sheet"]
+
+
+# Training pictures
+
+
+def preview(size_px: int, labels: list[str], *, n_epochs: int = 3) -> Preview:
+    """Each picture in one colour of its own: used, then epoch by epoch."""
+    recipe = config.SCRATCH.override(size_px=size_px, augment="strong")
+    colours = [[(20 * i, 40 * j, 200) for j in range(n_epochs + 1)] for i in range(len(labels))]
+    full = [[np.full((size_px, size_px, 3), colour, np.uint8) for colour in row] for row in colours]
+    rows = [
+        Varied(f"/p/{i}.jpg", label, i, row[0], np.stack(row[1:]))
+        for i, (label, row) in enumerate(zip(labels, full, strict=True))
+    ]
+    return Preview(recipe, 3, tuple(rows))
+
+
+@pytest.mark.parametrize(("size_px", "cell_px"), [(32, 128), (64, 128), (96, 96), (224, 224), (512, 256)])
+def test_a_row_is_a_picture_in_use_and_in_each_epoch(size_px: int, cell_px: int) -> None:
+    labels = ["cats", "dogs", "x" * 500, "two\nlines"]
+    sheet = sheets.variants(preview(size_px, labels))
+    pixels = np.asarray(sheet)
+    lefts = [LEFT + i * (cell_px + 10) + (20 if i else 0) for i in range(4)]
+    assert sheet.width == lefts[-1] + cell_px + LEFT
+    tops = []
+    for i in range(4):
+        places = np.argwhere((pixels == (20 * i, 0, 200)).all(axis=-1))
+        (top, left), (bottom, right) = places.min(axis=0), places.max(axis=0)
+        assert (left, right - left + 1, bottom - top + 1) == (LEFT, cell_px, cell_px)
+        tops.append(top)
+        for j, left in enumerate(lefts):
+            assert (pixels[top : top + cell_px, left : left + cell_px] == (20 * i, 40 * j, 200)).all()
+        below = pixels[top + cell_px : top + cell_px + 50]
+        assert (below < 100).all(axis=-1).sum() > 50  # the class
+    assert len(set(np.diff(tops))) == 1
+    assert (pixels[:, sheet.width - LEFT :] == 255).all()  # nothing runs over the margin
+    assert (pixels[sheet.height - LEFT :] == 255).all()
+
+
+def test_training_pictures_are_enlarged_pixel_by_pixel() -> None:
+    levels = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    one = Preview(config.SCRATCH.override(size_px=32), 0, (Varied("a.png", "a", 0, levels[0], levels[1:]),))
+    pixels = np.asarray(sheets.variants(one))
+    large = np.kron(levels[0], np.ones((4, 4, 1), np.uint8))
+    top = next(y for y in range(len(pixels)) if np.array_equal(pixels[y, LEFT : LEFT + 128], large[0]))
+    np.testing.assert_array_equal(pixels[top : top + 128, LEFT : LEFT + 128], large)
+    second = np.kron(levels[1], np.ones((4, 4, 1), np.uint8))
+    np.testing.assert_array_equal(pixels[top : top + 128, LEFT + 158 : LEFT + 286], second)
+
+
+def test_show_augment_draws_what_the_preview_holds(photos: Path) -> None:
+    options = {"augment": "strong", "size": 32, "seed": 4, "progress": False}
+    expected = sheets.variants(api.preview(photos, **options))
+    np.testing.assert_array_equal(np.asarray(sheets.show_augment(photos, **options)), np.asarray(expected))
+    other = sheets.show_augment(photos, **(options | {"seed": 5}))
+    assert not np.array_equal(np.asarray(other), np.asarray(expected))

@@ -14,6 +14,7 @@ from tellapart.cache import StoreInfo
 from tellapart.classifier import Classifier
 from tellapart.evaluation import Evaluation
 from tellapart.predict import Prediction
+from tellapart.sorting import Sorted
 
 
 def text(what: RenderableType, width: int = 100) -> str:
@@ -194,3 +195,15 @@ def _store(fields: dict[str, Any]) -> StoreInfo:
     names = {each.name for each in dataclasses.fields(StoreInfo)}
     given = {"usable": True, "path": Path("/c/pictures"), **fields}
     return StoreInfo(**{name: value for name, value in given.items() if name in names})
+
+
+def test_copied_says_how_many_went_where() -> None:
+    result = Sorted("to", {"a/b\n": "a_b_"}, {"a_b_": 1200, "unknown": 3}, 2, ("x\ny.jpg", "no such file or folder"))
+    assert summaries.copied(result).splitlines() == [
+        "Copied to to: a_b_ 1,200, unknown 3.",
+        r"The folder of class a/b\n is called a_b_.",
+        r"Not copied: 2, e.g. x\ny.jpg: no such file or folder.",
+    ]
+    many = Sorted("to", {}, {f"c{i}": 1 for i in range(25)}, 0, None)
+    assert summaries.copied(many).endswith("c19 1 and 5 more folders.")
+    assert summaries.copied(Sorted("to", {}, {}, 0, None)) == "Copied to to: nothing."

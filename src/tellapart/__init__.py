@@ -15,11 +15,13 @@ if TYPE_CHECKING:
     from tellapart.classifier import Classifier, load
     from tellapart.errors import TellapartError
     from tellapart.evaluation import Evaluation
+    from tellapart.policies import Augmentation
     from tellapart.predict import Prediction
-    from tellapart.sheets import sheet
+    from tellapart.sheets import sheet, show_augment
 
 __version__ = "0.1.0"
 __all__ = [
+    "Augmentation",
     "Classifier",
     "Datasets",
     "Evaluation",
@@ -30,10 +32,12 @@ __all__ = [
     "load",
     "plan",
     "sheet",
+    "show_augment",
     "train",
 ]
 
 _HOMES = {
+    "Augmentation": "policies",
     "Classifier": "classifier",
     "Datasets": "api",
     "Evaluation": "evaluation",
@@ -43,6 +47,7 @@ _HOMES = {
     "load": "classifier",
     "plan": "api",
     "sheet": "sheets",
+    "show_augment": "sheets",
     "train": "api",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,13 +11,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tellapart import catalog as catalogs
-from tellapart import outputs, pipeline, plans, transfer
+from tellapart import outputs, pipeline, plans, previews, transfer
 from tellapart.bundle import Bundle
 from tellapart.cache import cache_folder
 from tellapart.classifier import Classifier, PathLike, Reading, load, require, require_keras
 from tellapart.config import TUTORIAL, Recipe, Transfer, budget_s
+from tellapart.errors import SettingsError
 from tellapart.evaluation import Evaluation
 from tellapart.plans import Settings
+from tellapart.policies import Augmentation
 from tellapart.progress import Progress, TerminalProgress
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 
     from tellapart.batches import Batches
 
-__all__ = ["Datasets", "datasets", "load", "plan", "train"]
+__all__ = ["Datasets", "datasets", "load", "plan", "preview", "train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,13 +217,37 @@ def plan(
         return forecast(catalog, choice.recipe, choice.reason, cache=_cache(cache))  # pyright: ignore[reportArgumentType]
 
 
+def preview(
+    photos: PathLike,
+    *,
+    recipe: str = "auto",
+    seed: int = 0,
+    progress: Progress | bool = True,
+    **options: Unpack[Options],
+) -> previews.Preview:
+    """Some training pictures as `train` with these arguments would show them to the network; nothing is trained.
+
+    Every file is read, nothing is written, and Keras is not needed. Raises as `train` does.
+    """
+    reading, settings = _parted(options)
+    with _told(progress) as said:
+        catalog = _scan(photos, reading, said)
+        choice = plans.choose(catalog, recipe, settings)
+        if isinstance(choice.recipe, Transfer):
+            raise SettingsError(
+                "--show-augment goes with a recipe that trains a network; this is transfer, which looks at pictures as "
+                "they are. Add --recipe scratch, or --augment."
+            )
+        return previews.preview(catalog, choice.recipe, seed=seed)
+
+
 def datasets(
     photos: PathLike,
     *,
     size: int = 64,
     batch_size: int = 32,
-    augment: str = "tutorial",
-    flip: bool = True,
+    augment: str | os.PathLike[str] | Augmentation = "tutorial",
+    flip: bool | None = None,
     label_mode: str = "int",
     seed: int = 0,
     cache: PathLike | None = None,
@@ -235,8 +262,10 @@ def datasets(
         photos: as in `train`.
         size: side of the pictures, px, 8 to 512.
         batch_size: pictures a batch; the last one of an epoch may be smaller.
-        augment: how training pictures are varied: "none", "tutorial" or "crop".
-        flip: whether training pictures are mirrored at random.
+        augment: how training pictures are varied: "none", "light", "strong", "tutorial", "crop", the path of a TOML
+            file, or an `Augmentation`.
+        flip: whether training pictures are mirrored left to right at random; left out, they are, unless `augment` says
+            otherwise.
         label_mode: "int" (B,), "binary" (B, 1) or "one_hot" (B, C).
         seed: decides splits, order and augmentation.
         cache, progress, reading: as in `train`.

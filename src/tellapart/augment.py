@@ -1,67 +1,42 @@
-"""Random changes of a picture, each one fused affine warp and each a pure function of (seed, epoch, index).
+"""Random changes of pictures: one fused affine warp and one colour matrix each, pure functions of (seed, epoch, index).
 
 No generator is carried along: the draws of a picture are hashes of (seed, epoch, index, channel), so they
 do not depend on the batch a picture stands in, on the order of work, or on what ran before. A resumed run
 therefore sees the very pictures that an uninterrupted one would have seen.
 
-Shear, zoom and flip follow Keras' ``ImageDataGenerator`` (``keras.src.legacy.preprocessing.image``): the
-same distributions, order of composition, centre and "nearest" filling. The random resized crop is the one
-of Szegedy et al., "Going deeper with convolutions" (arXiv:1409.4842), with sub-pixel corners.
+Rotation, shift, shear, zoom and flips follow Keras' ``ImageDataGenerator`` (``keras.src.legacy.preprocessing.image``):
+the same distributions, order of composition, centre and "nearest" filling. The random resized crop is the one of
+Szegedy et al., "Going deeper with convolutions" (arXiv:1409.4842), with sub-pixel corners. Brightness, contrast and
+saturation are those of Pillow's ``ImageEnhance``, in this order, rounded once. The erased rectangle is that of Zhong
+et al., "Random erasing data augmentation" (arXiv:1708.04896), filled with the picture's mean colour.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 
-from tellapart.errors import SettingsError
+from tellapart.policies import CROP, LIGHT, STRONG, TUTORIAL, Augmentation
+from tellapart.preprocess import Preprocess, fit
+
+__all__ = ["CROP", "LIGHT", "STRONG", "TUTORIAL", "Augmentation", "apply", "matrices", "permutation", "vary"]
 
 # How often a crop that does not fit into the picture is drawn again before the whole picture is taken
 # (torchvision's RandomResizedCrop has the same ten).
 _CROP_TRIES = 10
 
-# Channels of the draws of one picture. Their numbers are part of what a seed means: never renumber them.
-_SHEAR, _ZOOM_X, _ZOOM_Y, _FLIP, _CROP_X, _CROP_Y, _CROP_SHAPES = range(7)
-_CHANNELS = 32  # at least _CROP_SHAPES + 2 * _CROP_TRIES
-_ORDER_STREAM, _AUGMENT_STREAM = 1, 2
+# Channels of the draws of one picture, by stream. Their numbers are part of what a seed means: never renumber
+# them, never change how many a stream has. A change that is new takes a free number or a stream of its own.
+_ORDER_STREAM, _AUGMENT_STREAM, _CHANGE_STREAM, _ERASE_STREAM = 1, 2, 3, 4
+_CHANNELS = 32
+_SHEAR, _ZOOM_X, _ZOOM_Y, _FLIP, _CROP_X, _CROP_Y, _CROP_SHAPES = range(7)  # 2 * _CROP_TRIES from the last on
+_ROTATION, _SHIFT_X, _SHIFT_Y, _VERTICAL_FLIP, _BRIGHTNESS, _CONTRAST, _SATURATION, _GREYSCALE = range(8)
+_ERASE, _ERASE_X, _ERASE_Y, _ERASE_SHAPES = range(4)  # 2 * _CROP_TRIES from the last on
+
+_LUMA = np.array([0.299, 0.587, 0.114])  # grey of red, green, blue: ITU-R BT.601, as in Pillow
 
 _MASK = (1 << 64) - 1
 _GOLDEN = 0x9E3779B97F4A7C15
-
-
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """What may happen to a picture in training; the default changes nothing.
-
-    Raises `SettingsError` for a value outside its range.
-    """
-
-    shear_deg: float = 0.0  # degrees, [0, 90): the angle is uniform in [-shear_deg, shear_deg]
-    zoom: float = 0.0  # [0, 1): zx and zy, each on its own, uniform in [1 - zoom, 1 + zoom]; > 1 shows more
-    flip: bool = False  # left and right exchanged with probability 0.5
-    crop_scale: tuple[float, float] | None = None  # area of the crop, fraction of the picture's, in (0, 1]
-    crop_ratio: tuple[float, float] = (3 / 4, 4 / 3)  # width / height of the crop, > 0, log-uniform
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.shear_deg < 90:
-            raise SettingsError(f"shear_deg must be in the range [0, 90) degrees; got {self.shear_deg}.")
-        if not 0 <= self.zoom < 1:
-            raise SettingsError(f"zoom must be in the range [0, 1); got {self.zoom}.")
-        if self.crop_scale is not None and not 0 < self.crop_scale[0] <= self.crop_scale[1] <= 1:
-            raise SettingsError(f"crop_scale must be (low, high) with 0 < low <= high <= 1; got {self.crop_scale}.")
-        if not 0 < self.crop_ratio[0] <= self.crop_ratio[1] < math.inf:
-            raise SettingsError(f"crop_ratio must be (low, high) with 0 < low <= high; got {self.crop_ratio}.")
-
-
-# The tutorial's ImageDataGenerator(shear_range=0.2, zoom_range=0.2, horizontal_flip=True). Its shear is in
-# degrees, so 0.2 hardly shears at all: that is what the tutorial does, whatever it meant to do.
-TUTORIAL = Augmentation(shear_deg=0.2, zoom=0.2, flip=True)
-
-# For networks trained from scratch.
-CROP = Augmentation(crop_scale=(0.35, 1.0), flip=True)
 
 
 def matrices(
@@ -79,7 +54,7 @@ def matrices(
     Returns:
         float64 (B, 2, 3): each maps an output pixel (column, row, 1) to input (column, row), pixel centres
         at whole numbers: what `cv2.warpAffine` takes with ``WARP_INVERSE_MAP``. Going from the output to
-        the input, the flip comes first, then zoom and shear about the centre, then the crop.
+        the input, the flips come first, then zoom, shear, shift and rotation about the centre, then the crop.
     """
     indices = np.asarray(indices)
     draw = _uniforms(_stream(seed, epoch, _AUGMENT_STREAM), indices)
@@ -88,16 +63,19 @@ def matrices(
     shear = np.radians(augmentation.shear_deg) * (2 * draw(_SHEAR) - 1)
     zoom_x = 1 + augmentation.zoom * (2 * draw(_ZOOM_X) - 1)
     zoom_y = 1 + augmentation.zoom * (2 * draw(_ZOOM_Y) - 1)
-    sign = np.where((draw(_FLIP) < 0.5) & augmentation.flip, -1.0, 1.0)
+    sign = np.where((draw(_FLIP) < 0.5) & bool(augmentation.flip), -1.0, 1.0)
     linear = np.zeros((len(indices), 2, 2))
     linear[:, 0, 0] = zoom_x * sign
     linear[:, 0, 1] = -np.sin(shear) * zoom_y
     linear[:, 1, 1] = np.cos(shear) * zoom_y
     centre = np.zeros((len(indices), 2))
+    if augmentation.vertical_flip or augmentation.shift or augmentation.rotation_deg:
+        linear, centre = _moved(augmentation, _uniforms(_stream(seed, epoch, _CHANGE_STREAM), indices), linear)
     if augmentation.crop_scale is not None:
-        x0, y0, width, height = _crops(augmentation, draw)
-        centre = np.stack([2 * x0 + width - 1, 2 * y0 + height - 1], axis=1)
-        linear *= np.stack([width, height], axis=1)[:, :, None]
+        x0, y0, width, height = _rectangles(augmentation.crop_scale, augmentation.crop_ratio, draw, _CROP_X)
+        size = np.stack([width, height], axis=1)
+        centre = centre * size + np.stack([2 * x0 + width - 1, 2 * y0 + height - 1], axis=1)
+        linear *= size[:, :, None]
 
     # Pixel centres: the middle of n pixels is (n - 1) / 2, half a picture is n / 2 pixels.
     maps = np.empty((len(indices), 2, 3))
@@ -139,26 +117,117 @@ def apply(
     return out
 
 
+def vary(
+    pixels: np.ndarray,
+    augmentation: Augmentation | None,
+    *,
+    seed: int,
+    epoch: int,
+    indices: np.ndarray,
+    out_px: int,
+    rows: np.ndarray | None = None,
+) -> np.ndarray:
+    """Pictures as training sees them in one epoch.
+
+    Args:
+        pixels: uint8 (B, S, S, 3); with `rows`, uint8 (N, S, S, 3), of which only those rows are read.
+        augmentation: what may happen; where nothing may, pictures are shrunk as `preprocess.fit` does.
+        seed, epoch, indices: as in `matrices`.
+        out_px: side of the result.
+        rows: int64 (B,), which pictures of `pixels` to take.
+
+    Returns:
+        uint8 (B, out_px, out_px, 3), range 0-255: a new array.
+    """
+    pixels, indices = np.asarray(pixels), np.asarray(indices)
+    in_px = pixels.shape[1]
+    if augmentation is not None and augmentation.moves:
+        maps = matrices(augmentation, seed=seed, epoch=epoch, indices=indices, in_px=in_px, out_px=out_px)
+        out = apply(pixels, maps, out_px, rows=rows)
+    elif in_px == out_px:
+        out = pixels.copy() if rows is None else pixels[rows]
+    else:
+        square = Preprocess(out_px)
+        taken = pixels if rows is None else (pixels[row] for row in rows)
+        out = np.array([fit(picture, square) for picture in taken], np.uint8).reshape(len(indices), out_px, out_px, 3)
+    if augmentation is None or not (augmentation.recolours or augmentation.erase):
+        return out
+    means = np.array([cv2.mean(picture)[:3] for picture in out]).reshape(-1, 3)
+    if augmentation.erase:
+        _erase(out, means, augmentation, seed, epoch, indices)  # first, so that the patch takes part in the colours
+    if augmentation.recolours:
+        _recolour(out, means, augmentation, seed, epoch, indices)
+    return out
+
+
 def permutation(n: int, *, seed: int, epoch: int) -> np.ndarray:
     """The order of an epoch: int64 (n,), a permutation of 0 … n - 1, a pure function of (seed, epoch)."""
     hashes = _hash(_stream(seed, epoch, _ORDER_STREAM), np.arange(n, dtype=np.uint64))
     return np.argsort(hashes, kind="stable").astype(np.int64, copy=False)
 
 
-def _crops(augmentation: Augmentation, draw) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Corner and size of the random crops, each (B,), as fractions of the picture's side."""
-    low, high = augmentation.crop_scale or (1.0, 1.0)
-    ratio_low, ratio_high = np.log(augmentation.crop_ratio)
-    channels = _CROP_SHAPES + np.arange(2 * _CROP_TRIES)
-    draws = draw(channels)  # (B, 2 * tries)
+def _moved(augmentation: Augmentation, draw, linear: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """`linear` (B, 2, 2) after the vertical flip and before shift and rotation, and where its centre goes, (B, 2)."""
+    n = len(linear)
+    sign = np.where((draw(_VERTICAL_FLIP) < 0.5) & augmentation.vertical_flip, -1.0, 1.0)
+    angle = np.radians(augmentation.rotation_deg) * (2 * draw(_ROTATION) - 1)
+    rotation = np.empty((n, 2, 2))
+    rotation[:, 0, 0] = rotation[:, 1, 1] = np.cos(angle)
+    rotation[:, 1, 0] = np.sin(angle)
+    rotation[:, 0, 1] = -rotation[:, 1, 0]
+    shift = 2 * augmentation.shift * (2 * draw(np.array([_SHIFT_X, _SHIFT_Y])) - 1)
+    upright = linear * np.stack([np.ones(n), sign], axis=1)[:, None, :]
+    return rotation @ upright, (rotation @ shift[:, :, None])[:, :, 0]
+
+
+def _recolour(out: np.ndarray, means: np.ndarray, augmentation: Augmentation, seed: int, epoch: int, indices) -> None:
+    """Change the colours of pictures, uint8 (B, S, S, 3), in place; `means` float64 (B, 3) are their mean colours."""
+    draw = _uniforms(_stream(seed, epoch, _CHANGE_STREAM), indices)
+    brightness = 1 + augmentation.brightness * (2 * draw(_BRIGHTNESS) - 1)
+    contrast = 1 + augmentation.contrast * (2 * draw(_CONTRAST) - 1)
+    saturation = 1 + augmentation.saturation * (2 * draw(_SATURATION) - 1)
+    saturation = np.where(draw(_GREYSCALE) < augmentation.greyscale, 0.0, saturation)
+    # Each is a blend: with black, with the mean grey, with the pixel's own grey. Of an offset that is the same for
+    # all three channels the last one changes nothing, so the product is this.
+    colour = np.empty((len(out), 3, 4))
+    colour[:, :, :3] = saturation[:, None, None] * np.eye(3) + (1 - saturation)[:, None, None] * _LUMA
+    colour[:, :, :3] *= (brightness * contrast)[:, None, None]
+    colour[:, :, 3] = ((1 - contrast) * brightness * (means @ _LUMA))[:, None]
+    for picture, matrix in zip(out, colour, strict=True):
+        cv2.transform(picture, matrix, picture)
+
+
+def _erase(out: np.ndarray, means: np.ndarray, augmentation: Augmentation, seed: int, epoch: int, indices) -> None:
+    """Paint over a rectangle of some of the pictures, uint8 (B, S, S, 3), in place."""
+    draw = _uniforms(_stream(seed, epoch, _ERASE_STREAM), indices)
+    side = out.shape[1]
+    x0, y0, width, height = _rectangles(augmentation.erase_scale, augmentation.erase_ratio, draw, _ERASE_X)
+    starts = np.rint(np.stack([x0, y0], axis=1) * side).astype(int)
+    ends = np.rint(np.stack([x0 + width, y0 + height], axis=1) * side).astype(int)
+    some_left = (width < 1) | (height < 1)  # where no shape fits, nothing is erased
+    for i in np.flatnonzero((draw(_ERASE) < augmentation.erase) & some_left).tolist():
+        (left, top), (right, bottom) = starts[i].tolist(), ends[i].tolist()
+        out[i, top:bottom, left:right] = np.rint(means[i])
+
+
+def _rectangles(
+    scale: tuple[float, float], ratio: tuple[float, float], draw, first: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Corner and size of random rectangles in the picture, each (B,), as fractions of its side.
+
+    `first` is the channel of x, followed by that of y and those of the shapes. Where no shape fits, it is the whole.
+    """
+    low, high = scale
+    ratio_low, ratio_high = np.log(ratio)
+    draws = draw(first + 2 + np.arange(2 * _CROP_TRIES))  # (B, 2 * tries)
     area = low + (high - low) * draws[:, ::2]
-    ratio = np.exp(ratio_low + (ratio_high - ratio_low) * draws[:, 1::2])
-    width, height = np.sqrt(area * ratio), np.sqrt(area / ratio)
+    ratios = np.exp(ratio_low + (ratio_high - ratio_low) * draws[:, 1::2])
+    width, height = np.sqrt(area * ratios), np.sqrt(area / ratios)
     fits = (width <= 1) & (height <= 1)
-    first, rows = fits.argmax(axis=1), np.arange(len(draws))
-    width = np.where(fits[rows, first], width[rows, first], 1.0)
-    height = np.where(fits[rows, first], height[rows, first], 1.0)
-    return draw(_CROP_X) * (1 - width), draw(_CROP_Y) * (1 - height), width, height
+    best, rows = fits.argmax(axis=1), np.arange(len(draws))
+    width = np.where(fits[rows, best], width[rows, best], 1.0)
+    height = np.where(fits[rows, best], height[rows, best], 1.0)
+    return draw(first) * (1 - width), draw(first + 1) * (1 - height), width, height
 
 
 def _stream(seed: int, epoch: int, stream: int) -> int:

@@ -13,9 +13,8 @@ import cv2
 import keras
 import numpy as np
 
-from tellapart.augment import Augmentation, apply, matrices, permutation
+from tellapart.augment import Augmentation, permutation, vary
 from tellapart.errors import SettingsError
-from tellapart.preprocess import Preprocess, fit
 
 LABEL_MODES = ("int", "binary", "one_hot")
 
@@ -184,21 +183,15 @@ class Batches(keras.utils.PyDataset):
         return order
 
     def _take(self, rows: np.ndarray, chosen: np.ndarray, epoch: int) -> np.ndarray:
-        in_px, out_px = self._pixels.shape[1], self._size_px
-        if self._augmentation is not None:
-            maps = matrices(
-                self._augmentation,
-                seed=self._seed,
-                epoch=epoch,
-                indices=chosen,
-                in_px=in_px,
-                out_px=out_px,
-            )
-            return apply(self._pixels, maps, out_px, rows=rows)
-        if in_px == out_px:
-            return self._pixels[rows]
-        square = Preprocess(out_px)
-        return np.stack([fit(self._pixels[row], square) for row in rows])
+        return vary(
+            self._pixels,
+            self._augmentation,
+            seed=self._seed,
+            epoch=epoch,
+            indices=chosen,
+            out_px=self._size_px,
+            rows=rows,
+        )
 
     def _encode(self, labels: np.ndarray) -> np.ndarray:
         if self._label_mode == "int":

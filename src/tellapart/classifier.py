@@ -25,6 +25,7 @@ from tellapart.evaluation import Evaluation
 from tellapart.files import shown
 from tellapart.predict import Prediction, Predictor, Question, questions
 from tellapart.progress import Progress
+from tellapart.sorting import Sorted, Sorter
 
 if TYPE_CHECKING:
     import keras
@@ -117,6 +118,29 @@ class Classifier:
             )
         square = preprocess.fit(pixels, self.predictor.preprocess)
         return self.predictor.ranked("", self.predictor.probabilities(square[None])[0])
+
+    def sort(self, pictures: PathLike | Sequence[PathLike], to: PathLike, *, force: bool = False) -> Sorted:
+        """Answer pictures and copy each into a folder of its class: ``to/cats/x.jpg``.
+
+        What the model declines goes to ``to/unknown``, what cannot be read as a picture to ``to/unreadable``. The
+        originals stay as they are, and no file is overwritten: a name that is taken gets a number, ``x-2.jpg``. Class
+        names that no folder can have everywhere are changed (see `Sorted.folders`). Memory does not grow with the
+        number of pictures.
+
+        Args:
+            pictures: a file, a folder that is walked to the bottom, or several of these. Where `to` is in such a folder
+                it is passed over.
+            to: a folder, new or empty.
+            force: let `to` hold something already.
+
+        Raises:
+            OutputError: `to` cannot take the copies, or `pictures` has a folder in it.
+        """
+        asked = [pictures] if isinstance(pictures, str | os.PathLike) else list(pictures)
+        with Sorter(to, self.classes, asked=asked, force=force) as sorter:
+            for answer in self.predictor.answers(questions(asked, leave_out=to)):
+                sorter.add(answer)
+        return sorter.result
 
     def evaluate(
         self,

@@ -111,8 +111,12 @@ _debug = click.option("--debug", is_flag=True, help="Show where an error comes f
 @click.option("--dropout", type=float, metavar="SHARE", help="Share of features dropped in training, 0 to 0.95.")
 @click.option("--conv", type=_Numbers(), help="Filters of each convolution (tutorial), like 32,64,128.")
 @click.option("--dense", type=_Numbers(), help="Units of each hidden dense layer (tutorial), like 256.")
-@click.option("--augment", metavar="NAME", help="How training pictures are varied: none, tutorial or crop.")
-@click.option("--flip/--no-flip", default=None, help="Mirror training pictures at random, or never.")
+@click.option(
+    "--augment",
+    metavar="NAME",
+    help="How training pictures are varied: none, light, strong, tutorial, crop or FILE.toml.",
+)
+@click.option("--flip/--no-flip", default=None, help="Mirror training pictures left to right at random, or never.")
 @click.option("--patience", type=int, metavar="N", help="Stop after N epochs without a better validation accuracy.")
 @click.option("--precision", metavar="NAME", help="auto, float32 or mixed_bfloat16.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides splits, first weights and order.")
@@ -120,6 +124,7 @@ _debug = click.option("--debug", is_flag=True, help="Show where an error comes f
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard's log there.")
 @click.option("--history", metavar="FILE.csv", help="Write the learning curves there too, one row an epoch.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, how long it takes and how much disk.")
+@click.option("--show-augment", metavar="FILE.png", help="Draw some pictures as training would vary them; no training.")
 @_cache
 @_json
 @_force
@@ -130,6 +135,7 @@ def train(
     history: str | None,
     json_path: str | None,
     dry_run: bool,
+    show_augment: str | None,
     force: bool,
     debug: bool,
     **options: Any,
@@ -142,6 +148,13 @@ def train(
 
     _check_output(json_path, force)
     _check_output(history, force)
+    if show_augment is not None:
+        if dry_run:
+            raise click.UsageError("Only one of --dry-run and --show-augment can be done. Leave one of them out.")
+        _check_apart({"--show-augment": show_augment, "--json": json_path})
+        _check_output(show_augment, force)
+        _draw_variants(photos, show_augment, json_path, force, options)
+        return
     if dry_run:
         for only_train in ("seed", "tensorboard", "budget"):
             del options[only_train]
@@ -162,6 +175,17 @@ def train(
         outputs.write_text(history, classifier.bundle.members["history.csv"].decode(), force=force)
     if classifier.report["training"]["interrupted"]:
         sys.exit(INTERRUPTED)
+
+
+def _draw_variants(photos: str, path: str, json_path: str | None, force: bool, options: dict[str, Any]) -> None:
+    from tellapart import api, sheets
+
+    for only_train in ("cache", "tensorboard"):
+        del options[only_train]
+    preview = api.preview(photos, **options)
+    sheets.save(sheets.variants(preview), path, force=force)
+    _say(f"Written: {shown(path)}", json_path)
+    _write_json(preview.as_dict() | {"sheet": path}, json_path, force)
 
 
 @cli.command(short_help="Count right answers on labelled pictures.")
@@ -191,22 +215,35 @@ def evaluate(model: str, photos: str, json_path: str | None, force: bool, debug:
 @click.argument("model")
 @click.argument("pictures", nargs=-1, required=True)
 @click.option("--csv", "csv_path", metavar="FILE", help="Write a row a picture as CSV; - is standard output.")
+@click.option("--copy-to", metavar="DIR", help="Copy each picture into DIR/<class>, DIR/unknown or DIR/unreadable.")
 @_json
 @_force
 @_debug
 def predict(
-    model: str, pictures: tuple[str, ...], csv_path: str | None, json_path: str | None, force: bool, debug: bool
+    model: str,
+    pictures: tuple[str, ...],
+    csv_path: str | None,
+    copy_to: str | None,
+    json_path: str | None,
+    force: bool,
+    debug: bool,
 ) -> None:
-    """Answer what is on PICTURES: files, or folders that are walked to the bottom."""
+    """Answer what is on PICTURES: files, or folders that are walked to the bottom.
+
+    With --copy-to the originals stay as they are, and no file is overwritten: a name that is taken gets a number.
+    --force lets DIR hold something already.
+    """
     from tellapart.bundle import read
     from tellapart.predict import NO_SUCH_FILE, Predictor, questions
+    from tellapart.sorting import Sorter
 
     if csv_path == json_path == STANDARD_OUTPUT:
         raise click.UsageError("Only one of --csv and --json can be standard output. Give the other one a file.")
-    _check_apart({"--csv": csv_path, "--json": json_path})
+    _check_apart({"--csv": csv_path, "--json": json_path, "--copy-to": copy_to})
     for path in (csv_path, json_path):
         _check_output(path, force)
     predictor = Predictor(read(model))
+    sorter = None if copy_to is None else Sorter(copy_to, predictor.classes, asked=pictures, force=force)
     silent = STANDARD_OUTPUT in (csv_path, json_path)
     counts: Counter[str] = Counter()
     n, n_read, missing, unreadable = 0, 0, None, None
@@ -215,8 +252,9 @@ def predict(
             *(stack.enter_context(_csv_sink(path, force, predictor.classes)) for path in [csv_path] if path),
             *(stack.enter_context(_json_sink(path, force)) for path in [json_path] if path),
             *([] if silent else [_text_sink()]),
+            *([] if sorter is None else [stack.enter_context(sorter).add]),
         ]
-        for answer in predictor.answers(questions(pictures)):
+        for answer in predictor.answers(questions(pictures, leave_out=copy_to)):
             for sink in sinks:
                 sink(answer)
             n += 1
@@ -228,6 +266,10 @@ def predict(
                 unreadable = unreadable or f"{shown(answer.path)}: {answer.error}"
     if n > 1 and not silent:
         click.echo(", ".join(f"{shown(name)}: {count:,}" for name, count in counts.most_common()))
+    if sorter is not None:
+        from tellapart.summaries import copied
+
+        click.echo(copied(sorter.result), err=silent)
     if missing:
         _fail(f"No such file or folder: {missing}. Give paths that exist.")
     if not n:

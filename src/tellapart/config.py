@@ -12,10 +12,11 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from tellapart import policies
 from tellapart.errors import SettingsError
 
 NETWORKS = ("tutorial", "residual", "own")
-AUGMENTATIONS = ("none", "tutorial", "crop")
+AUGMENTATIONS = (*policies.NAMED, policies.OWN)
 OPTIMIZERS = ("adadelta", "adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "one_cycle")
 SHORTEST_BUDGET_S, LONGEST_BUDGET_S = 5.0, 30 * 24 * 3600.0
@@ -51,6 +52,9 @@ class Recipe:
         "epochs without a better validation result before training stops; None: never", low=1, high=10_000
     )
     precision: str = _setting("number format of training; a bundle is always float32", among=PRECISIONS)
+    policy: policies.Augmentation | None = _setting(  # noqa: RUF009 - a field like the others
+        "what `augment` stands for, with the recipe's own flips; never None in a finished recipe", default=None
+    )
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
@@ -62,14 +66,20 @@ class Recipe:
             raise SettingsError(
                 f"store_px must be at least size_px ({self.size_px}); got {self.store_px}. Leave it out, or raise it."
             )
+        policy = policies.NAMED.get(self.augment) if self.policy is None else self.policy
+        if policy is None:
+            raise SettingsError("policy must be given where augment is 'own'; got none. Give an Augmentation.")
+        object.__setattr__(self, "policy", dataclasses.replace(policy, flip=self.flip))
 
     def override(self, **settings: Any) -> Recipe:
         """This recipe with the given fields replaced; None means "as it was".
 
-        A new `size_px` without a `store_px` keeps the ratio of both.
+        A new `size_px` without a `store_px` keeps the ratio of both. `augment` is a name, a TOML file or an
+        `Augmentation`; what the last two say of flips holds unless `flip` is given too.
 
         Raises:
             SettingsError: a field is unknown or its value is out of range.
+            InputError: the file cannot be read.
         """
         given: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value
@@ -84,17 +94,25 @@ class Recipe:
                 raise SettingsError(f"A setting must be one that exists; got {name!r}. {hint}")
         if "size_px" in given and "store_px" not in given:
             given["store_px"] = max(given["size_px"], round(self.store_px * given["size_px"] / self.size_px))
+        if "augment" in given:
+            given["augment"], given["policy"] = policies.resolve(given["augment"])
+            if given["policy"].flip is not None:
+                given.setdefault("flip", given["policy"].flip)
         return dataclasses.replace(self, **given)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
-        return {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        assert self.policy is not None
+        values = {k: list(v) if isinstance(v, tuple) else v for k, v in dataclasses.asdict(self).items()}
+        return {**values, "policy": self.policy.as_dict()}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Recipe:
         """The inverse of `as_dict`; raises SettingsError where a field is missing, unknown or out of range."""
         try:
             fields: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+            if isinstance(fields.get("policy"), dict):
+                fields["policy"] = policies.Augmentation.from_dict(fields["policy"])
             return cls(**fields)
         except TypeError as error:
             raise SettingsError(f"A recipe must have just the fields of this version: {error}.") from error

@@ -141,6 +141,7 @@ def walk(
     within: str | None = None,
     passed_over: Callable[[str], None] | None = None,
     by_bytes: bool = True,
+    leave_out: str | os.PathLike[str] | None = None,
 ) -> Iterator[Found]:
     """Yield every picture below a folder to the bottom, sorted by name at each level.
 
@@ -148,13 +149,20 @@ def walk(
     system names are passed over without a word; any other file is told to `passed_over`. Links are
     followed; a link to a folder above itself, or to one that another link of this walk has led to,
     and a folder that cannot be read come as Found with a reason. `within` names a folder above
-    `folder` that a link may not lead back to either, where `folder` itself is a link.
+    `folder` that a link may not lead back to either, where `folder` itself is a link. `leave_out` names a
+    folder that is passed over without a word, as is a link to it or to a folder in it.
     """
     start = os.fspath(folder)
+    left_out = None if leave_out is None else _identity(os.fspath(leave_out))
     linked: set[tuple[int, int] | str] = set()
-    stack = [(Child(os.path.basename(start), start, True, False, None), _above(start, within))]
+    root = Child(os.path.basename(start), start, True, False, None)
+    stack: list[tuple[Iterator[Child], frozenset[tuple[int, int] | str]]] = [(iter([root]), _above(start, within))]
     while stack:
-        child, above = stack.pop()
+        siblings, above = stack[-1]
+        child = next(siblings, None)
+        if child is None:
+            stack.pop()
+            continue
         if not child.folder:
             found = candidate(child, by_bytes=by_bytes)
             if found is not None:
@@ -164,16 +172,44 @@ def walk(
             continue
         try:
             here = _identity(child.path)
+            if here == left_out or (child.link and leave_out is not None and _leads_into(child.path, leave_out)):
+                continue
             if here in above or (child.link and here in linked):
                 yield Found(child.path, LOOP if here in above else SEEN, folder=True)
                 continue
-            below = children(child.path)
+            below = _visible(child.path)
         except OSError as error:
             yield Found(child.path, f"the folder cannot be read: {because(error)}", folder=True)
             continue
         if child.link:
             linked.add(here)
-        stack.extend((each, above | {here}) for each in reversed(below) if not each.hidden)
+        stack.append((below, above | {here}))
+
+
+def _leads_into(path: str, folder: str | os.PathLike[str]) -> bool:
+    return os.path.join(os.path.realpath(path), "").startswith(os.path.join(os.path.realpath(folder), ""))
+
+
+def _visible(folder: str) -> Iterator[Child]:
+    """`children` but for the hidden, one by one: of a million files only the names are held. Raises OSError."""
+    marked: list[str] = []  # name, NUL and "d" for a folder: NUL is in no name, and it sorts before all that may follow
+    others: dict[str, Child] = {}  # links, and what can be neither entered nor opened
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if is_hidden(entry.name):
+                continue
+            child = _child(entry)
+            marked.append(f"{child.name}\0{'d' if child.folder else ''}")
+            if child.link or child.reason is not None:
+                others[child.name] = child
+    marked.sort(reverse=True)
+
+    def each() -> Iterator[Child]:
+        while marked:
+            name, _, mark = marked.pop().partition("\0")
+            yield others.pop(name, None) or Child(name, os.path.join(folder, name), bool(mark), False, None)
+
+    return each()
 
 
 def split_folders(root: str, folders: list[Child]) -> tuple[list[Child], list[str]]:

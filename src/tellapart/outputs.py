@@ -19,7 +19,7 @@ def check(path: str | os.PathLike[str], *, force: bool = False) -> None:
     Raises:
         OutputError: it exists and `force` is not set, its folder does not exist or takes no files.
     """
-    with _reported(path):
+    with reported(path):
         _check(Path(path), force)
 
 
@@ -39,6 +39,28 @@ def _check(target: Path, force: bool) -> None:
         raise OutputError(f"The folder {shown(folder)} takes no new files: permission denied. Name another folder.")
 
 
+def check_folder(path: str | os.PathLike[str], *, force: bool = False) -> None:
+    """Whether `path` can be, or be made, a folder for results, before the work that leads to it.
+
+    Raises:
+        OutputError: it is no folder, or holds something and `force` is not set; its parent does not exist or takes no
+            files.
+    """
+    target = Path(path)
+    with reported(path):
+        if not os.path.lexists(target):
+            _check(target, force)
+            return
+        if not target.is_dir():
+            raise OutputError(f"{shown(target)} must be a folder; it is none. Name another one.")
+        if not force and any(target.iterdir()):
+            raise OutputError(
+                f"The folder {shown(target)} must be new or empty; it is not. Name another, or add --force."
+            )
+        if not os.access(target, os.W_OK | os.X_OK):
+            raise OutputError(f"The folder {shown(target)} takes no new files: permission denied. Name another folder.")
+
+
 @contextlib.contextmanager
 def atomic(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[BinaryIO]:
     """A file open for writing under a temporary name beside `path`; renamed to `path` when all went well.
@@ -53,11 +75,11 @@ def atomic(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[Bin
     # Cut, for a name may have 255 bytes, which are some 60 letters of the largest alphabets.
     temporary = target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.tmp")
     try:
-        with _reported(path), open(temporary, "xb") as file:
+        with reported(path), open(temporary, "xb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        with _reported(path):
+        with reported(path):
             temporary.replace(target)
     finally:
         with contextlib.suppress(FileNotFoundError):
@@ -65,7 +87,8 @@ def atomic(path: str | os.PathLike[str], *, force: bool = False) -> Iterator[Bin
 
 
 @contextlib.contextmanager
-def _reported(path: str | os.PathLike[str]) -> Iterator[None]:
+def reported(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what the system says against writing `path` into an OutputError."""
     try:
         yield
     except OSError as error:

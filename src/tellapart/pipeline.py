@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gc
 import os
 import time
@@ -17,7 +16,7 @@ import numpy as np
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
 from tellapart import metrics, preprocess, provenance, splits, store
-from tellapart.augment import CROP, TUTORIAL, Augmentation
+from tellapart.augment import Augmentation
 from tellapart.config import Recipe
 from tellapart.engine import Engine
 from tellapart.errors import InputError, PictureError
@@ -165,9 +164,7 @@ def learn(
 
 
 def _augmentation(recipe: Recipe) -> Augmentation | None:
-    chosen = {"tutorial": TUTORIAL, "crop": CROP, "none": Augmentation()}[recipe.augment]
-    chosen = dataclasses.replace(chosen, flip=recipe.flip)
-    return None if chosen == Augmentation() else chosen
+    return recipe.policy if recipe.policy is not None and recipe.policy.changes else None
 
 
 def pack(

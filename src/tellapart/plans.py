@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from tellapart import backbones, pictures
 from tellapart.catalog import Catalog
 from tellapart.config import OWN, RECIPE_NAMES, RECIPES, SCRATCH, TRANSFER, Recipe, Transfer, check_size
 from tellapart.errors import PictureError, SettingsError
+from tellapart.policies import Augmentation
 
 LOOKED_AT = 48  # pictures that `auto` opens, spread evenly over all
 TINY_PX = 40  # pictures up to this side are digits, icons, patches: a smaller network input loses nothing
@@ -31,7 +33,7 @@ class Settings(TypedDict, total=False):
     dropout: float | None
     conv: Sequence[int] | None  # `channels`: filters of each convolution, tutorial only
     dense: Sequence[int] | None  # units of each hidden dense layer, tutorial only
-    augment: str | None
+    augment: str | os.PathLike[str] | Augmentation | None  # a name, a TOML file, or the changes themselves
     flip: bool | None
     patience: int | None
     precision: str | None
@@ -102,6 +104,8 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
             notes.append("no mirroring, since tiny grey pictures are mostly characters")
     recipe = SCRATCH.override(**suited).override(**settings)
     kept = [note for note in notes if all(settings.get(field) is None for field in ("size_px", "flip"))]
+    if recipe.flip != suited.get("flip", recipe.flip):
+        kept = []  # the augmentation asked for mirrors
     why = "".join(f"; {note}" for note in kept)
     return Choice(recipe, f"A residual network from scratch: {recipe.epochs} epochs at {recipe.size_px} px{why}.")
 

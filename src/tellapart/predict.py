@@ -181,15 +181,18 @@ class Predictor:
         return Prediction(path, self.classes[best], float(probabilities[best]), by_name)
 
 
-def questions(paths: Iterable[str | os.PathLike[str]]) -> Iterator[Question]:
+def questions(
+    paths: Iterable[str | os.PathLike[str]], *, leave_out: str | os.PathLike[str] | None = None
+) -> Iterator[Question]:
     """Files as they are and folders walked to the bottom, in the order given.
 
-    A path that does not exist becomes a question with an error, so that it has its row too.
+    A path that does not exist becomes a question with an error, so that it has its row too. `leave_out` names a folder
+    that no walk enters.
     """
     for path in paths:
         name = os.fspath(path)
         if os.path.isdir(name):
-            for found in walk(name):
+            for found in walk(name, leave_out=leave_out):
                 yield Question(found.path, found.reason)
         else:
             yield Question(name, None if os.path.lexists(name) else NO_SUCH_FILE)

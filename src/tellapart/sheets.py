@@ -1,20 +1,19 @@
-"""Answers as a contact sheet: each picture, what the model says of it, and how sure it is."""
+"""Contact sheets: answers (each picture, what the model says of it, how sure it is), and training pictures varied."""
 
 from __future__ import annotations
 
-import functools
 import math
 import os
-import unicodedata
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
-import numpy as np
-
-from tellapart import outputs, pictures
+from tellapart import api, outputs, pictures
+from tellapart.api import Options
 from tellapart.errors import PictureError, SettingsError
-from tellapart.files import shown
+from tellapart.lettering import fit_text, length, wrapped, write
 from tellapart.predict import Prediction
+from tellapart.previews import Preview
+from tellapart.progress import Progress
 
 if TYPE_CHECKING:
     from PIL import Image, ImageDraw
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 MARGIN_PX, GAP_PX = 24, 20
 BAR_PX = 6
 ACROSS = 5  # pictures in a row, unless asked otherwise
+VARIANT_PX = 256  # side of a training picture on its sheet, at most
 MOST_PICTURES = 400  # a sheet of more would be tens of thousands of px high
 CELLS_PX = (64, 1024)
 GROUND, CELL, LINE = "#ffffff", "#f3f5f7", "#d5dbe1"
@@ -80,7 +80,7 @@ def sheet(
     canvas = Image.new("RGB", (width, 2 * MARGIN_PX + head_px + down * step_px - GAP_PX), GROUND)
     if title is not None:
         fitted = fit_text(title, round(1.15 * text_px), width - 2 * MARGIN_PX, bold=True)
-        _write(canvas, fitted, MARGIN_PX, MARGIN_PX + text_px, round(1.15 * text_px), INK, bold=True)
+        write(canvas, fitted, MARGIN_PX, MARGIN_PX + text_px, round(1.15 * text_px), INK, bold=True)
     for i, (one, truth) in enumerate(zip(predictions, known, strict=True)):
         x = MARGIN_PX + (i % across) * (cell_px + GAP_PX)
         y = MARGIN_PX + head_px + (i // across) * step_px
@@ -91,25 +91,73 @@ def sheet(
         y += round(1.5 * text_px)
         _answer(canvas, one, truth, x, y, cell_px, text_px)
         text, colour = second[i]
-        _write(canvas, fit_text(text, small_px, cell_px), x, y + round(1.45 * small_px), small_px, colour)
+        write(canvas, fit_text(text, small_px, cell_px), x, y + round(1.45 * small_px), small_px, colour)
     return canvas
+
+
+def variants(preview: Preview) -> Image.Image:
+    """Draw training pictures, a row each: as the network sees it in use, then as training will see it, epoch by epoch.
+
+    The class stands below the first picture of a row. A small picture is enlarged by a whole factor, pixel by pixel.
+
+    Returns:
+        An RGB picture (Pillow).
+    """
+    from PIL import Image
+
+    recipe, policy = preview.recipe, preview.recipe.policy
+    assert policy is not None  # a recipe always has one
+    cell_px = min(recipe.size_px * max(round(128 / recipe.size_px), 1), VARIANT_PX)
+    text_px, small_px = 15, 12
+    across = 1 + len(preview.pictures[0].varied)
+    lefts = [MARGIN_PX + i * (cell_px + GAP_PX // 2) + (GAP_PX if i else 0) for i in range(across)]
+    width = lefts[-1] + cell_px + MARGIN_PX
+    settings = wrapped(policy.described(), small_px, width - 2 * MARGIN_PX, 3)
+    top = MARGIN_PX + round(2.2 * text_px) + round(1.5 * small_px) * (len(settings) + 1)
+    step_px = cell_px + round(1.7 * text_px + 1.5 * small_px) + GAP_PX
+    canvas = Image.new("RGB", (width, top + len(preview.pictures) * step_px + MARGIN_PX - GAP_PX), GROUND)
+    title = f"Augmentation {recipe.augment}, {recipe.size_px} px, seed {preview.seed}"
+    fitted = fit_text(title, text_px, width - 2 * MARGIN_PX, bold=True)
+    write(canvas, fitted, MARGIN_PX, MARGIN_PX + text_px, text_px, INK, bold=True)
+    for i, line in enumerate(settings):
+        write(canvas, line, MARGIN_PX, MARGIN_PX + round(2.2 * text_px + 1.5 * small_px * (i + 0.5)), small_px, FAINT)
+    for left, head in zip(lefts, ["in use", *(f"epoch {i}" for i in range(1, across))], strict=True):
+        write(canvas, fit_text(head, small_px, cell_px), left, top - round(0.5 * small_px), small_px, FAINT)
+    for row, each in enumerate(preview.pictures):
+        y = top + row * step_px
+        for left, pixels in zip(lefts, [each.used, *each.varied], strict=True):
+            canvas.paste(_fitted(Image.fromarray(pixels), cell_px), (left, y))
+        y += cell_px + round(1.3 * text_px)
+        room = width - 2 * MARGIN_PX
+        write(canvas, fit_text(each.label, text_px, room, bold=True), MARGIN_PX, y, text_px, INK, bold=True)
+        name = fit_text(os.path.basename(each.path), small_px, room)
+        write(canvas, name, MARGIN_PX, y + round(1.4 * small_px), small_px, FAINT)
+    return canvas
+
+
+def show_augment(
+    photos: str | os.PathLike[str],
+    *,
+    recipe: str = "auto",
+    seed: int = 0,
+    progress: Progress | bool = True,
+    **options: Unpack[Options],
+) -> Image.Image:
+    """Draw some training pictures as `tellapart.train` with these arguments would vary them; nothing is trained.
+
+    Args:
+        photos, recipe, seed, progress, options: as in `train`.
+
+    Returns:
+        An RGB picture (Pillow), which a notebook shows as it is.
+    """
+    return variants(api.preview(photos, recipe=recipe, seed=seed, progress=progress, **options))
 
 
 def save(image: Image.Image, path: str | os.PathLike[str], *, force: bool = False) -> None:
     """Write a sheet as PNG. Raises OutputError as `outputs.atomic` does."""
     with outputs.atomic(path, force=force) as file:
         image.save(file, "PNG", optimize=True)
-
-
-def fit_text(text: str, size_px: int, width_px: int, *, bold: bool = False) -> str:
-    """`text` in one line of at most `width_px` that the font at hand can draw: escaped where needed, cut by "…"."""
-    line = "".join(_drawable(each) for each in unicodedata.normalize("NFC", shown(text)))
-    if _length(line, size_px, bold) <= width_px:
-        return line
-    ellipsis = _drawable("…")
-    while line and _length(line.rstrip() + ellipsis, size_px, bold) > width_px:
-        line = line[:-1]
-    return line.rstrip() + ellipsis
 
 
 def _check(n: int, n_truths: int, columns: int | None, cell_px: int) -> None:
@@ -136,8 +184,8 @@ def _place(canvas: Image.Image, one: Prediction, x: int, y: int, cell_px: int, s
     _draw(canvas, (x + (cell_px - icon_px) // 2, y + cell_px // 6, icon_px, icon_px), UNSURE, _torn)
     baseline = y + cell_px // 6 + icon_px + round(1.6 * small_px)
     room = max((y + cell_px - 6 - baseline) // round(1.3 * small_px) + 1, 1)
-    for line in _wrapped(found, small_px, cell_px - 16, room):
-        _write(canvas, line, x + (cell_px - _length(line, small_px)) // 2, baseline, small_px, FAINT)
+    for line in wrapped(found, small_px, cell_px - 16, room):
+        write(canvas, line, x + (cell_px - length(line, small_px)) // 2, baseline, small_px, FAINT)
         baseline += round(1.3 * small_px)
 
 
@@ -151,6 +199,13 @@ def _thumbnail(path: str, cell_px: int) -> Image.Image | str:
         image = Image.fromarray(pictures.read(path, at_least_px=cell_px).pixels)
     except PictureError as error:
         return error.reason
+    return _fitted(image, cell_px)
+
+
+def _fitted(image: Image.Image, cell_px: int) -> Image.Image:
+    """A picture as large as it fits into a square, undistorted."""
+    from PIL import Image
+
     scale = cell_px / max(image.size)
     if scale >= 2:
         return image.resize((image.width * int(scale), image.height * int(scale)), Image.Resampling.NEAREST)
@@ -168,8 +223,8 @@ def _sureness(canvas: Image.Image, one: Prediction, colour: str, x: int, y: int,
     """A bar as long as the probability, and the probability, on the line whose baseline is `y`."""
     share = one.probability or 0.0
     if one.label is not None:  # beside "unknown" a number would be read as how sure that is
-        _write(canvas, _percent(share), x + width_px - _length(_percent(share), size_px), y, size_px, INK)
-    full_px = width_px - _length("> 99 %", size_px) - 8
+        write(canvas, _percent(share), x + width_px - length(_percent(share), size_px), y, size_px, INK)
+    full_px = width_px - length("> 99 %", size_px) - 8
     y -= round(0.36 * size_px) + BAR_PX // 2  # the middle of the digits
     _draw(canvas, (x, y, full_px, BAR_PX), LINE, _pill)
     _draw(canvas, (x, y, max(round(full_px * share), BAR_PX), BAR_PX), colour, _pill)
@@ -186,7 +241,7 @@ def _answer(
 ) -> None:
     """Sign and answer on the line whose baseline is `y`."""
     if one.label is None:
-        _write(canvas, "unknown" if one.error is None else "not read", x, y, size_px, FAINT)
+        write(canvas, "unknown" if one.error is None else "not read", x, y, size_px, FAINT)
         return
     left = 0
     if truth is not None:
@@ -199,7 +254,7 @@ def _answer(
         )
         left = disc_px + 6
     name = fit_text(one.label, size_px, width_px - left, bold=True)
-    _write(canvas, name, x + left, y, size_px, INK, bold=True)
+    write(canvas, name, x + left, y, size_px, INK, bold=True)
 
 
 def _second_line(one: Prediction, truth: str | None) -> tuple[str, str]:
@@ -210,21 +265,6 @@ def _second_line(one: Prediction, truth: str | None) -> tuple[str, str]:
         nearest = f"most like {one.ranked[0][0]}, {_percent(one.ranked[0][1])}" if one.ranked else ""
         return (nearest if truth is None else f"it is {truth}"), FAINT
     return (f"it is {truth}", WRONG) if truth not in (None, one.label) else ("", FAINT)
-
-
-def _wrapped(text: str, size_px: int, width_px: int, most: int) -> list[str]:
-    """At most `most` lines, broken at spaces; the last one is cut where more would follow."""
-    lines, words = [""], text.split(" ")
-    for i, word in enumerate(words):
-        longer = f"{lines[-1]} {word}".strip()
-        if not lines[-1] or fit_text(longer, size_px, width_px) == fit_text(longer, size_px, 10**6):
-            lines[-1] = longer
-        elif len(lines) == most:
-            lines[-1] = " ".join([lines[-1], *words[i:]])
-            break
-        else:
-            lines.append(word)
-    return [fit_text(line, size_px, width_px) for line in lines]
 
 
 def _draw(canvas: Image.Image, box: tuple[int, int, int, int], colour: str, paint: Callable[..., None]) -> None:
@@ -260,72 +300,3 @@ def _torn(draw: ImageDraw.ImageDraw, width: int, height: int) -> None:
     draw.rounded_rectangle((0, 0.1 * height, width - 1, 0.9 * height), 0.12 * width, None, 255, pen)
     draw.line([(0.1 * width, 0.98 * height), (0.9 * width, 0.02 * height)], 0, 3 * pen)
     draw.line([(0.1 * width, 0.98 * height), (0.9 * width, 0.02 * height)], 255, pen)
-
-
-def _write(canvas: Image.Image, line: str, x: int, baseline: int, size_px: int, colour: str, *, bold=False) -> None:
-    """Draw a line that `fit_text` has made."""
-    from PIL import Image
-
-    mask, above = _rendered(line, size_px, bold)
-    canvas.paste(colour, (x, baseline - above), Image.fromarray(mask))
-
-
-def _rendered(line: str, size_px: int, bold: bool = False) -> tuple[np.ndarray, int]:
-    """A line's coverage, uint8 (H, W), 0–255, and how many px of it are above the baseline."""
-    above, height = round(1.4 * size_px), 2 * size_px
-    shape = (height, _length(line, size_px, bold) + 2)
-    font = _cv2_font()
-    if font is not None:
-        import cv2
-
-        # Drawn large and averaged: at their own size letters would stand on whole px, unevenly apart.
-        mask = np.zeros((FINE * shape[0], FINE * shape[1]), np.uint8)
-        cv2.putText(mask, line, (0, FINE * above), (255,), font, FINE * size_px, _weight(bold))
-        return cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_AREA), above
-    from PIL import Image, ImageDraw
-
-    image = Image.new("L", (shape[1], shape[0]))
-    ImageDraw.Draw(image).text((0, above), line, 255, _pillow_font(size_px), anchor="ls")
-    return np.asarray(image), above
-
-
-def _length(line: str, size_px: int, bold: bool = False) -> int:
-    font = _cv2_font()
-    if font is None:
-        return math.ceil(_pillow_font(size_px).getlength(line))
-    import cv2
-
-    size_px *= FINE
-    return math.ceil(cv2.getTextSize((1 << 20, size_px), line, (0, size_px), font, size_px, _weight(bold))[2] / FINE)
-
-
-def _weight(bold: bool) -> int:
-    return 500 if bold else 400  # of a variable font, 100–1000
-
-
-@functools.cache
-def _cv2_font() -> Any:
-    """The font in OpenCV, from version 5 on; None where there is none."""
-    import cv2
-
-    return cv2.FontFace("sans") if hasattr(cv2, "FontFace") else None
-
-
-@functools.cache
-def _pillow_font(size_px: int) -> Any:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size=size_px)
-
-
-@functools.cache
-def _drawable(character: str) -> str:
-    """The character, or its escape where the font would put another sign, or would put it in a wrong place."""
-    if character.isascii():
-        return character
-    turned = unicodedata.bidirectional(character) in ("R", "AL", "AN")
-    joined = unicodedata.category(character).startswith("M")
-    substitute = "?" if _cv2_font() is not None else "\U0010fffd"  # what the fonts draw for what they lack
-    if turned or joined or np.array_equal(_rendered(character, 24)[0], _rendered(substitute, 24)[0]):
-        return character.encode("unicode_escape").decode("ascii")
-    return character

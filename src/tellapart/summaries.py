@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from tellapart.cache import StoreInfo
 from tellapart.evaluation import Evaluation
 from tellapart.files import shown
 from tellapart.predict import Prediction
+from tellapart.sorting import Sorted
 
 MOST_CLASSES = 20  # in a table of classes; beyond, the worst ones are shown
 MATRIX_WIDTH = 100  # characters; a wider confusion matrix gives way to a list of the commonest mistakes
@@ -109,6 +111,19 @@ def answered(one: Prediction) -> Text:
         others = ", ".join(f"{shown(name)} {p:.1%}" for name, p in one.ranked[1:RANKED])
         answer, style = f"{shown(one.label)} {one.probability:.1%} ({others})", ""
     return Text(f"{shown(one.path)}: ").append(answer, style=style)
+
+
+def copied(result: Sorted) -> str:
+    """What `predict --copy-to` says at its end."""
+    places = [f"{shown(name)} {n:,}" for name, n in result.copied.items()]
+    more = f" and {len(places) - MOST_CLASSES:,} more folders" if len(places) > MOST_CLASSES else ""
+    lines = [f"Copied to {shown(result.folder)}: {', '.join(places[:MOST_CLASSES]) or 'nothing'}{more}."]
+    for name, place in itertools.islice(result.folders.items(), MOST_CLASSES):
+        lines.append(f"The folder of class {shown(name)} is called {shown(place)}.")
+    if result.example is not None:
+        path, reason = result.example
+        lines.append(f"Not copied: {result.not_copied:,}, e.g. {shown(path)}: {reason}.")
+    return "\n".join(lines)
 
 
 def described(bundle: Bundle, path: str, size_bytes: int) -> RenderableType:

@@ -516,7 +516,10 @@ def test_wrong_usage_exits_2(run, photos: Path, tmp_path: Path) -> None:
             ["train", photos, "--augment", strange],
             f"In '{strange}', every key must be a way to vary pictures; got 'zom'.",
         ),
-        (["train", photos, "--recipe", "magic"], "--recipe must be one of auto, tutorial, scratch; got 'magic'."),
+        (
+            ["train", photos, "--recipe", "magic"],
+            "--recipe must be one of auto, transfer, tutorial, scratch; got 'magic'.",
+        ),
         (["train", photos, "--recipe", "scratch", "--conv", "8"], "--conv goes with --recipe tutorial"),
         (["train", photos, "--recipe", "tutorial", "--conv", "a,b"], "whole numbers with commas"),
         (["train", photos, "--recipe", "tutorial", "--conv", "0"], "--conv must be a whole number from 1 to 2048"),

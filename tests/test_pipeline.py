@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellapart import config, graphs, models, pipeline, speeds, training
+from tellapart import config, graphs, models, pipeline, provenance, speeds, training
 from tellapart.augment import CROP, TUTORIAL
 from tellapart.catalog import scan
 from tellapart.classifier import Classifier
@@ -221,7 +221,7 @@ def test_a_wide_network_keeps_no_embeddings(prepared, outcome, monkeypatch) -> N
 
 def test_the_time_is_told_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    told = datetime.datetime.fromisoformat(pipeline._now())
+    told = datetime.datetime.fromisoformat(provenance.now())
     assert told.utcoffset() == datetime.timedelta(0)
     assert abs(told.timestamp() - time.time()) < 5
 

@@ -30,18 +30,28 @@ def listed(n: int, split: str | None = None, *, tested: int = 0) -> Catalog:
     return Catalog("/gone", "classes", ("a", "b"), entries, (), ())
 
 
-@pytest.mark.parametrize(
-    ("side", "grey", "size", "flip"),
-    [(28, True, 32, False), (28, False, 32, True), (40, True, 32, False), (41, True, 64, True), (90, False, 64, True)],
-)
-def test_auto_looks_at_the_pictures(tmp_path: Path, side: int, grey: bool, size: int, flip: bool) -> None:
+@pytest.mark.parametrize(("side", "grey", "flip"), [(28, True, False), (28, False, True), (40, True, False)])
+def test_auto_trains_a_network_for_tiny_pictures(tmp_path: Path, side: int, grey: bool, flip: bool) -> None:
     choice = plans.choose(drawn(tmp_path / "p", side=side, grey=grey), "auto", {})
     recipe = choice.recipe
-    assert (recipe.network, recipe.size_px, recipe.store_px, recipe.flip) == ("residual", size, size * 5 // 4, flip)
-    assert choice.reason.startswith(f"A residual network from scratch: 60 epochs at {size} px")
-    assert ("32 px suit pictures of" in choice.reason) == (size == 32)
+    assert (recipe.network, recipe.size_px, recipe.flip) == ("residual", 32, flip)
+    assert choice.reason.startswith("A residual network from scratch: 60 epochs at 32 px")
+    assert "32 px suit pictures of" in choice.reason
     assert ("no mirroring" in choice.reason) != flip
     assert "\n" not in choice.reason
+
+
+@pytest.mark.parametrize(("side", "grey"), [(41, True), (90, False)])
+def test_auto_takes_a_pretrained_network_for_larger_ones(tmp_path: Path, side: int, grey: bool) -> None:
+    catalog = drawn(tmp_path / "p", side=side, grey=grey)
+    assert plans.choose(catalog, "auto", {}).recipe == config.TRANSFER
+    asked: plans.Settings = {"size": 224, "backbone": "efficientnet-lite0"}
+    recipe = plans.choose(catalog, "auto", asked).recipe
+    assert (recipe.name, recipe.backbone, recipe.size_px) == ("transfer", "efficientnet-lite0", 224)
+
+
+def test_who_sets_how_to_train_gets_a_training() -> None:
+    assert plans.choose(listed(20), "auto", {"epochs": 3}).recipe.name == "scratch"
 
 
 def test_scratch_is_taken_as_it_is_written(tmp_path: Path) -> None:
@@ -65,7 +75,7 @@ def test_tutorial_is_taken_as_it_is_written() -> None:
     ],
 )
 def test_epochs_let_a_network_see_enough(catalog: Catalog, epochs: int) -> None:
-    assert plans.choose(catalog, "auto", {}).recipe.epochs == epochs
+    assert plans.choose(catalog, "scratch", {}).recipe.epochs == epochs
 
 
 def test_tiny_pictures_are_seen_less_often(tmp_path: Path) -> None:
@@ -103,7 +113,15 @@ def test_the_tutorial_deeper() -> None:
         ("tutorial", {"size": 544}, "got 544. Try --size 512."),
         ("scratch", {"conv": [32]}, "--conv goes with --recipe tutorial; got it with scratch."),
         ("auto", {"dense": [32]}, "--dense goes with --recipe tutorial; got it with auto."),
-        ("transfer", {}, "--recipe must be one of auto, tutorial, scratch; got 'transfer'."),
+        ("magic", {}, "--recipe must be one of auto, transfer, tutorial, scratch; got 'magic'."),
+        ("transfer", {"flip": True}, "transfer trains no network, so it has no flip to set."),
+        ("transfer", {"backbone": "x"}, "A backbone must be one of efficientnet-lite0"),
+        ("scratch", {"backbone": "efficientnet-lite0"}, "--backbone goes with --recipe transfer; this is scratch."),
+        (
+            "tutorial",
+            {"backbone": "efficientnet-lite0"},
+            "--backbone goes with --recipe transfer; got it with tutorial",
+        ),
         ("auto", {"epochs": 0}, "epochs must be a whole number from 1"),
         ("auto", {"epoch": 1}, "Did you mean epochs?"),
     ],

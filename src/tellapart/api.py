@@ -234,10 +234,13 @@ def preview(
         catalog = _scan(photos, reading, said)
         choice = plans.choose(catalog, recipe, settings)
         if isinstance(choice.recipe, Transfer):
-            raise SettingsError(
-                "--show-augment goes with a recipe that trains a network; this is transfer, which looks at pictures as "
-                "they are. Add --recipe scratch, or --augment."
-            )
+            if recipe != "auto":
+                raise SettingsError(
+                    "--show-augment goes with a recipe that trains a network; transfer looks at pictures as they are. "
+                    "Add --recipe scratch."
+                )
+            choice = plans.choose(catalog, "scratch", settings)
+            said.note("Without --recipe these pictures are looked at as they are; this is what --recipe scratch does.")
         return previews.preview(catalog, choice.recipe, seed=seed)
 
 

@@ -116,6 +116,7 @@ def _transfer(asked: Settings, trained: Sequence[str], side: int) -> Choice:
             f"--recipe transfer trains no network, so it has no {trained[0].replace('_', ' ')} to set. "
             f"Leave it out, or take --recipe scratch."
         )
+    SCRATCH.override(**{name: value for name, value in asked.items() if name not in Settings.__annotations__})
     given = {"backbone": asked.get("backbone"), "size_px": asked.get("size")}
     recipe = dataclasses.replace(TRANSFER, **{field: value for field, value in given.items() if value is not None})
     backbones.known(recipe.backbone)

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from tellapart import kernels
 from tellapart.engine import EMBEDDING, FEATURE_MAP, LOGITS, Engine
 from tellapart.errors import InputError
 
@@ -24,13 +25,13 @@ OPSET = 18
 
 
 def in_float32(model: keras.Model) -> keras.Model:
-    """The same network with the same weights, every layer in float32; not compiled, so without optimizer state."""
+    """The same network with the same weights, of standard layers, all in float32; without optimizer state."""
 
     def as_float32(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
         if "dtype" in config and not isinstance(layer, layers.InputLayer):
             config["dtype"] = "float32"
-        return layer.__class__.from_config(config)
+        return kernels.plain(layer).from_config(config)
 
     compiled, model.compiled = model.compiled, False  # Keras would compile the copy as well
     try:
@@ -78,7 +79,7 @@ def check(model: Any, n_classes: int) -> None:
             f"{' and '.join(closing)} after Dense({units}). Use {expected}, or no activation."
         )
     for layer in model._flatten_layers(include_self=False):
-        if not type(layer).__module__.startswith("keras.src.") or isinstance(layer, layers.Lambda):
+        if not kernels.plain(layer).__module__.startswith("keras.src.") or isinstance(layer, layers.Lambda):
             raise InputError(
                 f"A network must have Keras' own layers only, no Lambda, so that it loads anywhere without its "
                 f"author's code; got {type(layer).__name__} {layer.name!r}. Build it of standard layers."

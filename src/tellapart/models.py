@@ -9,6 +9,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from tellapart import kernels
 from tellapart.config import Recipe
 from tellapart.errors import SettingsError
 
@@ -83,7 +84,7 @@ def _convolution(x, filters: int, policy: keras.DTypePolicy, *, stride: int = 1,
         filters, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal", dtype=policy
     )(x)
     # A short training sees few steps: Keras' momentum of 0.99 would still remember the first ones.
-    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=policy)(x)
+    x = kernels.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=policy)(x)
     return layers.ReLU(dtype=policy)(x) if relu else x
 
 

@@ -116,3 +116,19 @@ def test_what_a_recipe_of_another_version_lacks_is_named() -> None:
         config.Recipe.from_dict(values)
     with pytest.raises(SettingsError, match="network must be one of tutorial, residual, own; got 'resnet'"):
         config.Recipe.from_dict(config.SCRATCH.as_dict() | {"network": "resnet"})
+
+
+def test_sides_grow_in_three_steps_by_hand() -> None:
+    """Of 10 epochs 3 are of full size, 3 of three quarters, and the first 4 of half of it."""
+    recipe = config.SCRATCH.override(size_px=64, grow_from=0.5, epochs=10)
+    assert recipe.sides_px() == (32,) * 4 + (48,) * 3 + (64,) * 3
+    assert recipe.full_epochs() == pytest.approx(4 / 4 + 3 * 9 / 16 + 3)
+    assert recipe.override(epochs=1).sides_px() == (64,)
+    assert recipe.override(epochs=2).sides_px() == (32, 64)
+    assert recipe.override(size_px=96, epochs=3).sides_px() == (48, 72, 96)
+    assert recipe.override(grow_from=1.0).sides_px() == (64,) * 10
+    assert recipe.override(grow_from=1.0).full_epochs() == 10
+
+
+def test_the_tutorials_pictures_and_those_of_networks_of_ones_own_do_not_grow() -> None:
+    assert config.TUTORIAL.grow_from == config.OWN.grow_from == 1

@@ -277,3 +277,15 @@ def test_a_network_that_cannot_be_exported_is_refused_before_it_is_trained() -> 
     with pytest.raises(InputError, match="must be one that Keras can export to ONNX"):
         graphs.check_export(model)
     graphs.check_export(sequential(layers.Flatten(), layers.Dense(2)))
+
+
+def test_a_network_of_any_size_answers_as_the_one_it_was_made_of() -> None:
+    model = residual(3)
+    free = graphs.of_any_size(model)
+    side = model.inputs[0].shape[1]
+    pixels = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(free(pixels), model(pixels))
+    assert free(pixels[:, : side // 2, : side // 2]).shape == (2, 3)
+    fixed = graphs.in_float32(free, side)
+    assert fixed.inputs[0].shape == model.inputs[0].shape
+    np.testing.assert_allclose(fixed(pixels), model(pixels), rtol=1e-5, atol=1e-5)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,11 @@ from tellapart.errors import InputError
 OPSET = 18
 
 
-def in_float32(model: keras.Model) -> keras.Model:
-    """The same network with the same weights, of standard layers, all in float32; without optimizer state."""
+def in_float32(model: keras.Model, size_px: int | None = None) -> keras.Model:
+    """The same network with the same weights, of standard layers, all in float32; without optimizer state.
+
+    With `size_px` the copy takes pictures of that side.
+    """
 
     def as_float32(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
@@ -33,9 +37,22 @@ def in_float32(model: keras.Model) -> keras.Model:
             config["dtype"] = "float32"
         return kernels.plain(layer).from_config(config)
 
+    pixels = None if size_px is None else keras.Input((size_px, size_px, 3), dtype="uint8", name="pixels")
+    return _copy(model, as_float32, pixels)
+
+
+def of_any_size(model: keras.Model) -> keras.Model:
+    """The same network with the same weights for pictures of any side: functional, without layers that need one."""
+    pixels = keras.Input((None, None, 3), dtype="uint8", name="pixels")
+    return _copy(model, lambda layer: layer.__class__.from_config(layer.get_config()), pixels)
+
+
+def _copy(model: keras.Model, made_anew: Callable[[keras.Layer], keras.Layer], pixels: Any) -> keras.Model:
     compiled, model.compiled = model.compiled, False  # Keras would compile the copy as well
     try:
-        copy = keras.models.clone_model(model, clone_function=as_float32, recursive=True)
+        copy = keras.models.clone_model(
+            model, input_tensors=pixels, clone_function=made_anew, recursive=True if pixels is None else False
+        )
     finally:
         model.compiled = compiled
     copy.set_weights(model.get_weights())

@@ -100,7 +100,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if by_batch:
             n = tf.cast(tf.size(inputs) // inputs.shape[-1], variance.dtype)
             variance *= (n - 1) / n  # the kernel gives the unbiased one, Keras keeps the other
-            for moving, now in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            statistics: Any = ((self.moving_mean, mean), (self.moving_variance, variance))
+            for moving, now in statistics:
                 moving.assign(moving * self.momentum + now * (1.0 - self.momentum))
         return outputs
 

@@ -50,9 +50,7 @@ def of_any_size(model: keras.Model) -> keras.Model:
 def _copy(model: keras.Model, made_anew: Callable[[keras.Layer], keras.Layer], pixels: Any) -> keras.Model:
     compiled, model.compiled = model.compiled, False  # Keras would compile the copy as well
     try:
-        copy = keras.models.clone_model(
-            model, input_tensors=pixels, clone_function=made_anew, recursive=True if pixels is None else False
-        )
+        copy = keras.models.clone_model(model, input_tensors=pixels, clone_function=made_anew, recursive=pixels is None)
     finally:
         model.compiled = compiled
     copy.set_weights(model.get_weights())

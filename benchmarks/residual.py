@@ -34,32 +34,31 @@ def torch_step(channels: tuple[int, ...], size_px: int, batch: int, kind: str):
     import torch  # pyright: ignore[reportMissingImports]
     from torch import nn  # pyright: ignore[reportMissingImports]
 
-    def convolution(before: int, after: int, size: int = 3, stride: int = 1) -> nn.Module:
-        return nn.Sequential(
-            nn.Conv2d(before, after, size, stride, size // 2, bias=False), nn.BatchNorm2d(after, eps=1e-5)
-        )
+    def convolution(before: int, after: int) -> nn.Module:
+        return nn.Conv2d(before, after, 3, padding=1, bias=False)
 
-    class Block(nn.Module):
-        def __init__(self, before: int, after: int, stride: int) -> None:
+    def norm(channels: int) -> nn.Module:
+        return nn.BatchNorm2d(channels, eps=1e-5)
+
+    class Stage(nn.Module):
+        def __init__(self, before: int, after: int) -> None:
             super().__init__()
-            self.first, self.second = convolution(before, after, 3, stride), convolution(after, after)
-            pool = [nn.AvgPool2d(stride)] if stride != 1 else []
-            self.shortcut = nn.Sequential(*pool, *([convolution(before, after, 1)] if pool or before != after else []))
+            self.down = nn.Sequential(convolution(before, after), nn.MaxPool2d(2), norm(after), nn.ReLU(inplace=True))
+            self.change = nn.Sequential(convolution(after, after), norm(after))
 
         def forward(self, x):
-            return torch.relu(self.second(torch.relu(self.first(x))) + self.shortcut(x))
+            x = self.down(x)
+            return torch.relu(x + self.change(x))
 
     class Residual(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.stem, self.pool = convolution(3, channels[0]), nn.MaxPool2d(2)
-            befores = (channels[0], *channels[:-1])
-            blocks = [Block(b, c, 2 if i else 1) for i, (b, c) in enumerate(zip(befores, channels, strict=True))]
-            self.stages, self.answer = nn.Sequential(*blocks), nn.Linear(channels[-1], 2)
+            befores = (3, *channels[:-1])
+            self.stages = nn.Sequential(*(Stage(b, c) for b, c in zip(befores, channels, strict=True)))
+            self.answer = nn.Linear(channels[-1], 2)
 
         def forward(self, pixels):
-            x = self.pool(torch.relu(self.stem(pixels / 64 - 127.5 / 64)))
-            return self.answer(self.stages(x).mean((2, 3)))
+            return self.answer(self.stages(pixels / 64 - 127.5 / 64).mean((2, 3)))
 
     model = Residual().to(memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9, nesterov=True, weight_decay=5e-4)

@@ -119,13 +119,13 @@ def test_what_a_recipe_of_another_version_lacks_is_named() -> None:
 
 
 def test_sides_grow_in_three_steps_by_hand() -> None:
-    """Of 10 epochs 3 are of full size, 3 of three quarters, and the first 4 of half of it."""
+    """Of 10 epochs 4 have half the size, 3 three quarters and the last 3 seven eighths of it."""
     recipe = config.SCRATCH.override(size_px=64, grow_from=0.5, epochs=10)
-    assert recipe.sides_px() == (32,) * 4 + (48,) * 3 + (64,) * 3
-    assert recipe.full_epochs() == pytest.approx(4 / 4 + 3 * 9 / 16 + 3)
-    assert recipe.override(epochs=1).sides_px() == (64,)
-    assert recipe.override(epochs=2).sides_px() == (32, 64)
-    assert recipe.override(size_px=96, epochs=3).sides_px() == (48, 72, 96)
+    assert recipe.sides_px() == (32,) * 4 + (48,) * 3 + (56,) * 3
+    assert recipe.full_epochs() == pytest.approx(4 / 4 + 3 * 9 / 16 + 3 * 49 / 64)
+    assert recipe.override(epochs=1).sides_px() == (56,)
+    assert recipe.override(epochs=2).sides_px() == (32, 56)
+    assert recipe.override(size_px=96, epochs=3).sides_px() == (48, 72, 84)
     assert recipe.override(grow_from=1.0).sides_px() == (64,) * 10
     assert recipe.override(grow_from=1.0).full_epochs() == 10
 

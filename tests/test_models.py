@@ -95,15 +95,14 @@ def test_the_tutorial_answers_probabilities() -> None:
 def test_the_residual_networks_weights_by_hand() -> None:
     model = models.build(config.SCRATCH.override(size_px=32, channels=(4, 8), dropout=0.3), 2)
     norm = 4  # numbers a channel: gamma, beta, mean, variance
-    stem = 3 * 3 * 3 * 4 + norm * 4
-    first = 2 * (3 * 3 * 4 * 4 + norm * 4)  # the shortcut is the input itself
-    second = (4 * 8 + norm * 8) + (3 * 3 * 4 * 8 + norm * 8) + (3 * 3 * 8 * 8 + norm * 8)
-    assert model.count_params() == stem + first + second + (8 * 2 + 2)
+    first = (3 * 3 * 3 * 4 + norm * 4) + (3 * 3 * 4 * 4 + norm * 4)
+    second = (3 * 3 * 4 * 8 + norm * 8) + (3 * 3 * 8 * 8 + norm * 8)
+    assert model.count_params() == first + second + (8 * 2 + 2)
     assert [layer.rate for layer in model.layers if type(layer).__name__ == "Dropout"] == [0.3]
     assert not any(layer.use_bias for layer in model.layers if type(layer).__name__ == "Conv2D")
 
 
-def test_each_stage_after_the_first_halves_the_picture() -> None:
+def test_each_stage_halves_the_picture() -> None:
     model = models.build(config.SCRATCH, 2)
     sums = [tuple(layer.output.shape[1:]) for layer in model.layers if type(layer).__name__ == "Add"]
     assert sums == [(32, 32, 32), (16, 16, 64), (8, 8, 128), (4, 4, 256)]

@@ -66,14 +66,23 @@ class Recipe:
             )
 
     def sides_px(self) -> tuple[int, ...]:
-        """Side of the training pictures in each epoch: small ones first, which cost less and teach as much.
+        """Side of the training pictures in each epoch: where they grow, small ones first, which cost less.
 
-        Three steps of some third of the epochs each, in whole eighths of pixels; the last epoch is of full size.
+        Three steps of some third of the epochs each, in whole fours of pixels. The last is an eighth smaller than what
+        the network is asked about later: crops show things larger than they are (Touvron et al. 2019, "Fixing the
+        train-test resolution discrepancy", arXiv:1906.06423).
         """
-        full = max(round(0.3 * self.epochs), 1)
-        half = (self.epochs - full) // 2
-        shares = (self.grow_from,) * (self.epochs - full - half) + ((1 + self.grow_from) / 2,) * half + (1.0,) * full
-        return tuple(self.size_px if share == 1 else max(round(self.size_px * share / 8) * 8, 8) for share in shares)
+        if self.grow_from == 1:
+            return (self.size_px,) * self.epochs
+        last = max(round(0.3 * self.epochs), 1)
+        middle = (self.epochs - last) // 2
+        shares = (self.grow_from, (1 + self.grow_from) / 2, 7 / 8)
+        counts = (self.epochs - last - middle, middle, last)
+        return tuple(
+            max(round(self.size_px * share / 4) * 4, 8)
+            for share, count in zip(shares, counts, strict=True)
+            for _ in range(count)
+        )
 
     def full_epochs(self) -> float:
         """As many epochs at full size take as long as all those of this recipe."""

@@ -251,7 +251,7 @@ def test_a_network_of_the_users_own_is_trained_in_place_with_its_optimizer(prepa
 def test_the_forecast_counts_pictures_time_and_disk(large: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(speeds, "pictures_per_second", lambda recipe, n_classes, precision: 4.0)
     catalog = scan(large)  # the empty file is seen here; the one that is cut short only when it is decoded
-    recipe = RECIPE.override(epochs=10)
+    recipe = RECIPE.override(epochs=10, grow_from=1.0)
     plan = pipeline.forecast(catalog, recipe, "Because.", cache=tmp_path)
     assert plan["classes"] == ["coarse", "fine"]
     assert plan["pictures"] == {"train": 17, "validation": 2, "test": 2}

@@ -38,6 +38,7 @@ def test_auto_looks_at_the_pictures(tmp_path: Path, side: int, grey: bool, size:
     recipe = choice.recipe
     assert (recipe.network, recipe.size_px, recipe.store_px, recipe.flip) == ("residual", size, size * 5 // 4, flip)
     assert choice.reason.startswith(f"A residual network from scratch: 60 epochs at {size} px")
+    assert recipe.grow_from == (1.0 if size == 32 else 0.5)  # tiny pictures do not begin smaller yet
     assert ("32 px suit pictures of" in choice.reason) == (size == 32)
     assert ("no mirroring" in choice.reason) != flip
     assert "\n" not in choice.reason
@@ -57,8 +58,8 @@ def test_tutorial_is_taken_as_it_is_written() -> None:
 @pytest.mark.parametrize(
     ("catalog", "epochs"),
     [
-        (listed(10_000), 13),  # 8,000 for training: 102,400 / 8,000 = 12.8
-        (listed(9_000, "train", tested=1_000), 13),  # 8,000 of them are marked for training
+        (listed(10_000), 17),  # 8,000 for training: 136,000 / 8,000 = 17
+        (listed(9_000, "train", tested=1_000), 17),  # 8,000 of them are marked for training
         (listed(100), 60),  # never more
         (listed(50_000), 8),  # never fewer
     ],

@@ -186,14 +186,15 @@ SCRATCH = Recipe(
     augment="crop",
     flip=True,
     optimizer="sgd",
-    learning_rate=0.05,
+    learning_rate=0.15,
     schedule="one_cycle",
-    weight_decay=5e-4,
+    weight_decay=2e-3,
     label_smoothing=0.1,
     batch_size=64,
-    epochs=16,
+    epochs=20,
     patience=None,  # one cycle ends by itself: its best epochs are its last
     precision="auto",
+    grow_from=0.5,
 )
 
 # What a user's own network gets; its size is that of its input.

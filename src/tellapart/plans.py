@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from tellapart import pictures
 from tellapart.catalog import Catalog
@@ -15,7 +15,7 @@ from tellapart.errors import PictureError, SettingsError
 LOOKED_AT = 48  # pictures that `auto` opens, spread evenly over all
 TINY_PX = 40  # pictures up to this side are digits, icons, patches: a smaller network input loses nothing
 # Pictures that a scratch training sees, over all its epochs, unless told otherwise. Digits gained nothing beyond.
-SEEN, SEEN_TINY = 102_400, 30_000
+SEEN, SEEN_TINY = 136_000, 30_000
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
 
 
@@ -81,7 +81,9 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
             raise SettingsError(f"--{setting} goes with --recipe tutorial; got it with {name}. Leave one of them out.")
     side, grey = _look(catalog)
     tiny = side <= TINY_PX
-    suited = {"epochs": _epochs(catalog, SEEN_TINY if tiny else SEEN)}
+    suited: dict[str, Any] = {"epochs": _epochs(catalog, SEEN_TINY if tiny else SEEN)}
+    if tiny:
+        suited["grow_from"] = 1.0  # smaller yet, they teach nothing
     notes = []
     if name == "auto" and tiny:
         suited["size_px"] = 32

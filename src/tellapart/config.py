@@ -53,6 +53,7 @@ class Recipe:
         "side of training pictures in the first epochs, as a share of size_px, to which it grows",
         default=1.0, low=0.25, high=1.0,
     )  # fmt: skip
+    crop_from: float = _setting("least share of a picture that a random crop keeps", default=0.35, low=0.05, high=1.0)
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):

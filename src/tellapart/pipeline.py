@@ -174,7 +174,8 @@ def learn(
 
 
 def _augmentation(recipe: Recipe) -> Augmentation | None:
-    chosen = {"tutorial": TUTORIAL, "crop": CROP, "none": Augmentation()}[recipe.augment]
+    crop = dataclasses.replace(CROP, crop_scale=(recipe.crop_from, 1.0))
+    chosen = {"tutorial": TUTORIAL, "crop": crop, "none": Augmentation()}[recipe.augment]
     chosen = dataclasses.replace(chosen, flip=recipe.flip)
     return None if chosen == Augmentation() else chosen
 

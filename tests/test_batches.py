@@ -233,3 +233,32 @@ def test_in_keras_own_fit_and_predict(workers):
     teller = keras.Sequential([keras.Input((12, 12, 3)), keras.layers.GlobalAveragePooling2D()])
     answers = teller.predict(validation, verbose=0)  # pyright: ignore[reportArgumentType]
     assert answers[:, 0] == pytest.approx(np.array([float(path) for path in validation.paths]))
+
+
+def test_pictures_of_another_side_in_each_epoch() -> None:
+    batches = made(size_px=12, augmentation=CROP, seed=4)
+    batches.set_sides((8, 10, 10))
+    sides = []
+    for epoch in range(5):
+        batches.set_epoch(epoch)
+        sides.append({pixels.shape[1:] for pixels, _ in batches})
+    assert sides == [{(side, side, 3)} for side in (8, 10, 10, 12, 12)]
+    batches.set_epoch(1)
+    alone = made(size_px=10, augmentation=CROP, seed=4)
+    alone.set_epoch(1)
+    assert same(batches, alone)
+
+
+def test_keras_learns_that_sides_vary_before_the_first_epoch() -> None:
+    batches = made(size_px=12)
+    batches.set_sides((8, 12))
+    assert [batches[i][0].shape[1] for i in (0, 1)] == [8, 12]
+    batches.set_epoch(0)
+    assert [batches[i][0].shape[1] for i in (0, 1)] == [8, 8]
+
+
+def test_a_single_batch_does_not_vary() -> None:
+    batches = made(5, size_px=12)
+    batches.set_sides((8, 12))
+    batches.set_epoch(0)
+    assert batches[0][0].shape[1] == 12

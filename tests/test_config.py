@@ -158,3 +158,19 @@ def test_a_recipe_from_before_policies_means_the_same() -> None:
     values = config.SCRATCH.as_dict()
     del values["policy"]
     assert config.Recipe.from_dict(values) == config.SCRATCH
+
+
+def test_sides_grow_in_three_steps_by_hand() -> None:
+    """Of 10 epochs 4 have half the size, 3 three quarters and the last 3 seven eighths of it."""
+    recipe = config.SCRATCH.override(size_px=64, grow_from=0.5, epochs=10)
+    assert recipe.sides_px() == (32,) * 4 + (48,) * 3 + (56,) * 3
+    assert recipe.full_epochs() == pytest.approx(4 / 4 + 3 * 9 / 16 + 3 * 49 / 64)
+    assert recipe.override(epochs=1).sides_px() == (56,)
+    assert recipe.override(epochs=2).sides_px() == (32, 56)
+    assert recipe.override(size_px=96, epochs=3).sides_px() == (48, 72, 84)
+    assert recipe.override(grow_from=1.0).sides_px() == (64,) * 10
+    assert recipe.override(grow_from=1.0).full_epochs() == 10
+
+
+def test_the_tutorials_pictures_and_those_of_networks_of_ones_own_do_not_grow() -> None:
+    assert config.TUTORIAL.grow_from == config.OWN.grow_from == 1

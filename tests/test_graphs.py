@@ -17,7 +17,10 @@ def tutorial(n_classes: int) -> keras.Model:
 
 
 def residual(n_classes: int) -> keras.Model:
-    return models.build(config.SCRATCH.override(size_px=SIZE_PX, channels=(8, 16)), n_classes)
+    model = models.build(config.SCRATCH.override(size_px=SIZE_PX, channels=(8, 16)), n_classes)
+    # Noise gives an untrained network answers so sure that all pictures would get the same.
+    graphs.last_dense(model).kernel.assign(graphs.last_dense(model).kernel * 0.05)
+    return model
 
 
 def sequential(*after: keras.Layer) -> keras.Model:
@@ -229,14 +232,16 @@ def test_the_graph_is_as_the_bundle_says(pixels: np.ndarray) -> None:
     kinds = {value.name: value.type.tensor_type for value in (*model.graph.input, *model.graph.output)}
     assert kinds["pixels"].elem_type == onnx.TensorProto.UINT8
     shapes = {name: [dim.dim_param or dim.dim_value for dim in kind.shape.dim] for name, kind in kinds.items()}
-    # 32 px, halved by the stem and by the second stage
+    # 32 px, halved by each of the two stages
     assert shapes == {
         "pixels": ["batch", 32, 32, 3], "logits": ["batch", 3], "embedding": ["batch", 16],
         "feature_map": ["batch", 8, 8, 16],
     }  # fmt: skip
     assert not any(tensor.external_data for tensor in model.graph.initializer)
     assert {tensor.data_type for tensor in model.graph.initializer} <= {onnx.TensorProto.FLOAT, onnx.TensorProto.INT64}
-    assert "BatchNormalization" not in {node.op_type for node in model.graph.node}  # folded into the convolutions
+    made_by = {name: node.op_type for node in model.graph.node for name in node.output}
+    norms = [node for node in model.graph.node if node.op_type == "BatchNormalization"]
+    assert {made_by[node.input[0]] for node in norms} == {"MaxPool"}  # all others are folded into their convolutions
 
 
 def test_the_feature_map_of_dense_layers_is_the_picture(pixels: np.ndarray) -> None:
@@ -277,3 +282,15 @@ def test_a_network_that_cannot_be_exported_is_refused_before_it_is_trained() -> 
     with pytest.raises(InputError, match="must be one that Keras can export to ONNX"):
         graphs.check_export(model)
     graphs.check_export(sequential(layers.Flatten(), layers.Dense(2)))
+
+
+def test_a_network_of_any_size_answers_as_the_one_it_was_made_of() -> None:
+    model = residual(3)
+    free = graphs.of_any_size(model)
+    side = model.inputs[0].shape[1]
+    pixels = np.random.default_rng(0).integers(0, 256, (2, side, side, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(free(pixels), model(pixels))
+    assert free(pixels[:, : side // 2, : side // 2]).shape == (2, 3)
+    fixed = graphs.in_float32(free, side)
+    assert fixed.inputs[0].shape == model.inputs[0].shape
+    np.testing.assert_allclose(fixed(pixels), model(pixels), rtol=1e-5, atol=1e-5)

@@ -140,6 +140,7 @@ def test_training_pictures_are_varied_and_others_are_not(prepared: pipeline.Prep
     [
         ({"augment": "tutorial", "flip": True}, dataclasses.replace(TUTORIAL, flip=True)),
         ({"augment": "crop", "flip": False}, dataclasses.replace(CROP, flip=False)),
+        ({"augment": "crop", "crop_from": 0.7}, dataclasses.replace(CROP, crop_scale=(0.7, 1.0))),
         ({"augment": "none", "flip": False}, None),
     ],
 )
@@ -251,7 +252,7 @@ def test_a_network_of_the_users_own_is_trained_in_place_with_its_optimizer(prepa
 def test_the_forecast_counts_pictures_time_and_disk(large: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr(speeds, "pictures_per_second", lambda recipe, n_classes, precision: 4.0)
     catalog = scan(large)  # the empty file is seen here; the one that is cut short only when it is decoded
-    recipe = RECIPE.override(epochs=10)
+    recipe = RECIPE.override(epochs=10, grow_from=1.0)
     plan = pipeline.forecast(catalog, recipe, "Because.", cache=tmp_path)
     assert plan["classes"] == ["coarse", "fine"]
     assert plan["pictures"] == {"train": 17, "validation": 2, "test": 2}

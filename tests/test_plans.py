@@ -37,6 +37,9 @@ def test_auto_trains_a_network_for_tiny_pictures(tmp_path: Path, side: int, grey
     assert (recipe.network, recipe.size_px, recipe.flip) == ("residual", 32, flip)
     assert choice.reason.startswith("A residual network from scratch: 60 epochs at 32 px")
     assert "32 px suit pictures of" in choice.reason
+    # Tiny pictures do not begin smaller yet, and crops keep most of them.
+    assert recipe.grow_from == 1
+    assert recipe.policy.crop_scale == (0.7, 1.0)
     assert ("no mirroring" in choice.reason) != flip
     assert "\n" not in choice.reason
 
@@ -68,8 +71,8 @@ def test_tutorial_is_taken_as_it_is_written() -> None:
 @pytest.mark.parametrize(
     ("catalog", "epochs"),
     [
-        (listed(10_000), 13),  # 8,000 for training: 102,400 / 8,000 = 12.8
-        (listed(9_000, "train", tested=1_000), 13),  # 8,000 of them are marked for training
+        (listed(10_000), 17),  # 8,000 for training: 136,000 / 8,000 = 17
+        (listed(9_000, "train", tested=1_000), 17),  # 8,000 of them are marked for training
         (listed(100), 60),  # never more
         (listed(50_000), 8),  # never fewer
     ],

@@ -7,7 +7,7 @@ import pytest
 
 from tellapart import config, speeds
 
-RECIPE = config.SCRATCH.override(size_px=32, channels=(4,), batch_size=4, epochs=10)
+RECIPE = config.SCRATCH.override(size_px=32, channels=(4,), batch_size=4, epochs=10, grow_from=1.0)
 LONG = 100_000  # pictures: at the speeds below, a training of hours
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from tellapart import config, graphs, metrics, models, training
+from tellapart.augment import CROP
 from tellapart.batches import Batches
 from tellapart.engine import Engine
 from tellapart.errors import SettingsError
@@ -27,6 +28,15 @@ def batches(n: int = N, *, shuffle: bool = True) -> Batches:
     return Batches(
         pixels, np.arange(n), labels, class_names=("a", "b"), paths=[str(i) for i in range(n)], size_px=32,
         batch_size=8, label_mode="binary", shuffle=shuffle,
+    )  # fmt: skip
+
+
+def one_hot(n: int, *, shuffle: bool = True) -> Batches:
+    """The same pictures as `batches`, varied, with labels for a network of two logits."""
+    source = batches(n)
+    return Batches(
+        source._pixels, np.arange(n), source.labels, class_names=("a", "b"), paths=source.paths, size_px=32,
+        batch_size=8, label_mode="one_hot", shuffle=shuffle, augmentation=CROP if shuffle else None,
     )  # fmt: skip
 
 
@@ -307,3 +317,37 @@ def test_a_network_trained_in_bfloat16_answers_in_float32_as_it_did() -> None:
     assert np.abs(before - after).max() <= 0.1
     assert np.array_equal(before > 0.5, after > 0.5)
     assert np.ptp(after) > 0.5  # it did learn something
+
+
+class Sides(keras.callbacks.Callback):
+    """The sides of the pictures that were trained on, one after the other."""
+
+    def __init__(self, source: Batches) -> None:
+        super().__init__()
+        self.source, self.sides = source, []
+
+    def on_train_batch_end(self, batch, logs=None) -> None:
+        side = self.source[0][0].shape[1]
+        self.sides += [side] if side not in self.sides else []
+
+
+@pytest.mark.parametrize("n", [21, 8])
+def test_pictures_that_grow(n: int) -> None:
+    """Small pictures first; what comes back takes those of full size only, and a single batch stays as it is."""
+    recipe = config.SCRATCH.override(size_px=32, grow_from=0.5, channels=(4, 8), epochs=3, batch_size=8)
+    weights = []
+    for _ in range(2):
+        keras.utils.set_random_seed(1)
+        source = one_hot(n)
+        listener = Sides(source)
+        model = models.build(recipe, 2)
+        outcome = training.train(
+            model, recipe, source, one_hot(10, shuffle=False), precision="float32", callbacks=[listener]
+        )  # fmt: skip
+        assert listener.sides == ([16, 24, 28] if n > 8 else [32])
+        assert outcome.model.inputs[0].shape == (None, 32, 32, 3)
+        assert all(type(layer).__module__.startswith("keras.src.") for layer in outcome.model.layers)
+        assert [row["epoch"] for row in outcome.history] == [1, 2, 3]
+        weights.append(outcome.model.get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)

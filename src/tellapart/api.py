@@ -241,6 +241,7 @@ def preview(
                 )
             choice = plans.choose(catalog, "scratch", settings)
             said.note("Without --recipe these pictures are looked at as they are; this is what --recipe scratch does.")
+        assert isinstance(choice.recipe, Recipe)  # what is no transfer trains a network
         return previews.preview(catalog, choice.recipe, seed=seed)
 
 

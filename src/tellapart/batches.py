@@ -82,6 +82,8 @@ class Batches(keras.utils.PyDataset):
         self._check()
         self._epoch = 0
         self._begun = False
+        self._sides_px: tuple[int, ...] = ()  # of the pictures in each epoch, where it is not `size_px` in all
+        self._looked_at = False  # whether an epoch has begun; before that Keras looks at some batches for their shapes
         self._order: tuple[int, np.ndarray] = (-1, self._rows)  # (epoch, its order), worked out at first use
         # Pictures are warped one at a time on the threads that prepare batches; OpenCV's own would only fight
         # with these and with the backend's for the same cores.
@@ -145,6 +147,16 @@ class Batches(keras.utils.PyDataset):
         """Yield the batches of this epoch from now on."""
         self._epoch = epoch
         self._begun = False
+        self._looked_at = True
+
+    def set_sides(self, sides_px: Sequence[int]) -> None:
+        """Yield pictures of another side in each epoch, and of `size_px` in those after.
+
+        Call it before `fit`, and `set_epoch` as each epoch begins. Keras learns that sides vary from the first two
+        batches that it looks at, so where there is but one all pictures are of `size_px`.
+        """
+        self._sides_px = tuple(sides_px) if len(self) > 1 and len({*sides_px, self._size_px}) > 1 else ()
+        self._looked_at = False
 
     def on_epoch_begin(self) -> None:
         """Called by Keras."""
@@ -157,7 +169,7 @@ class Batches(keras.utils.PyDataset):
             self.set_epoch(self._epoch + 1)
 
     def __iter__(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        self._begun = True
+        self._begun = self._looked_at = True
         for i in range(len(self)):
             yield self[i]
 
@@ -171,7 +183,15 @@ class Batches(keras.utils.PyDataset):
             raise IndexError(f"index must be in the range [0, {len(self)}); got {index}.")
         epoch = self._epoch
         chosen = self._epoch_order(epoch)[index * self._batch_size : (index + 1) * self._batch_size]
-        return self._take(self._rows[chosen], chosen, epoch), self._encode(self._labels[chosen])
+        return self._take(self._rows[chosen], chosen, epoch, self._side(epoch, index)), self._encode(
+            self._labels[chosen]
+        )
+
+    def _side(self, epoch: int, index: int) -> int:
+        """The side of the pictures of a batch, px."""
+        if self._sides_px and not self._looked_at:
+            return (min(self._sides_px), max(*self._sides_px, self._size_px))[index % 2]
+        return self._sides_px[epoch] if epoch < len(self._sides_px) else self._size_px
 
     def _epoch_order(self, epoch: int) -> np.ndarray:
         if not self._shuffle:
@@ -182,14 +202,14 @@ class Batches(keras.utils.PyDataset):
             self._order = (epoch, order)  # one assignment, so that other threads see both or neither
         return order
 
-    def _take(self, rows: np.ndarray, chosen: np.ndarray, epoch: int) -> np.ndarray:
+    def _take(self, rows: np.ndarray, chosen: np.ndarray, epoch: int, out_px: int) -> np.ndarray:
         return vary(
             self._pixels,
             self._augmentation,
             seed=self._seed,
             epoch=epoch,
             indices=chosen,
-            out_px=self._size_px,
+            out_px=out_px,
             rows=rows,
         )
 

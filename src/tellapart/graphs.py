@@ -13,6 +13,7 @@ import logging
 import tempfile
 import warnings
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,25 +21,39 @@ import keras
 import numpy as np
 from keras import layers
 
-from tellapart import provenance
+from tellapart import kernels, provenance
 from tellapart.engine import EMBEDDING, FEATURE_MAP, LOGITS, Engine
 from tellapart.errors import InputError
 
 OPSET = 18
 
 
-def in_float32(model: keras.Model) -> keras.Model:
-    """The same network with the same weights, every layer in float32; not compiled, so without optimizer state."""
+def in_float32(model: keras.Model, size_px: int | None = None) -> keras.Model:
+    """The same network with the same weights, of standard layers, all in float32; without optimizer state.
+
+    With `size_px` the copy takes pictures of that side.
+    """
 
     def as_float32(layer: keras.Layer) -> keras.Layer:
         config = layer.get_config()
         if "dtype" in config and not isinstance(layer, layers.InputLayer):
             config["dtype"] = "float32"
-        return layer.__class__.from_config(config)
+        return kernels.plain(layer).from_config(config)
 
+    pixels = None if size_px is None else keras.Input((size_px, size_px, 3), dtype="uint8", name="pixels")
+    return _copy(model, as_float32, pixels)
+
+
+def of_any_size(model: keras.Model) -> keras.Model:
+    """The same network with the same weights for pictures of any side: functional, without layers that need one."""
+    pixels = keras.Input((None, None, 3), dtype="uint8", name="pixels")
+    return _copy(model, lambda layer: layer.__class__.from_config(layer.get_config()), pixels)
+
+
+def _copy(model: keras.Model, made_anew: Callable[[keras.Layer], keras.Layer], pixels: Any) -> keras.Model:
     compiled, model.compiled = model.compiled, False  # Keras would compile the copy as well
     try:
-        copy = keras.models.clone_model(model, clone_function=as_float32, recursive=True)
+        copy = keras.models.clone_model(model, input_tensors=pixels, clone_function=made_anew, recursive=pixels is None)
     finally:
         model.compiled = compiled
     copy.set_weights(model.get_weights())
@@ -82,7 +97,7 @@ def check(model: Any, n_classes: int) -> None:
             f"{' and '.join(closing)} after Dense({units}). Use {expected}, or no activation."
         )
     for layer in model._flatten_layers(include_self=False):
-        if not type(layer).__module__.startswith("keras.src.") or isinstance(layer, layers.Lambda):
+        if not kernels.plain(layer).__module__.startswith("keras.src.") or isinstance(layer, layers.Lambda):
             raise InputError(
                 f"A network must have Keras' own layers only, no Lambda, so that it loads anywhere without its "
                 f"author's code; got {type(layer).__name__} {layer.name!r}. Build it of standard layers."

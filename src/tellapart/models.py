@@ -9,6 +9,7 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from tellapart import kernels
 from tellapart.config import Recipe
 from tellapart.errors import SettingsError
 
@@ -60,39 +61,35 @@ def tutorial(recipe: Recipe, n_classes: int, policy: keras.DTypePolicy) -> keras
 
 
 def residual(recipe: Recipe, n_classes: int, policy: keras.DTypePolicy) -> keras.Model:
-    """A small residual network (He et al. 2015): a stem and a stage for each entry of `recipe.channels`.
+    """A small residual network (He et al. 2015), with a stage for each entry of `recipe.channels`.
 
-    The stem and each stage after the first halve the picture. Global average pooling, dropout, one dense layer.
+    A stage is a convolution, max-pooling that halves the picture, and a second convolution whose result is added to
+    what it was made of. Then come global average pooling, dropout and one dense layer.
     Output: logits, float32 (B, C).
+
+    Measured on 4,500 photos of cats and dogs, for the same CPU time: convolutions with a stride in place of the
+    pooling, two of them and a shortcut to a stage, are three points less accurate; a stem with a stride three more.
     """
     pixels = keras.Input((recipe.size_px, recipe.size_px, 3), dtype="uint8", name="pixels")
     x = layers.Rescaling(1 / 64, offset=-127.5 / 64, dtype=policy)(pixels)  # about zero mean, unit variance
-    # The stem sees every pixel and is then pooled: a stem with a stride costs less and is two points less accurate.
-    x = _convolution(x, recipe.channels[0], policy)
-    x = layers.MaxPooling2D(2, dtype=policy)(x)
-    for stage, filters in enumerate(recipe.channels):
-        x = _block(x, filters, policy, stride=1 if stage == 0 else 2)
+    for filters in recipe.channels:
+        x = _convolution(x, filters, policy)
+        x = layers.MaxPooling2D(2, padding="same", dtype=policy)(x)  # at once: what follows has a quarter of the work
+        x = layers.ReLU(dtype=policy)(_norm(x, policy))
+        change = _norm(_convolution(x, filters, policy), policy)
+        x = layers.ReLU(dtype=policy)(layers.Add(dtype=policy)([x, change]))
     x = layers.GlobalAveragePooling2D(dtype=policy)(x)
     x = layers.Dropout(recipe.dropout, dtype=policy)(x)
     logits = layers.Dense(n_classes, dtype="float32", name="answer")(x)
     return keras.Model(pixels, logits, name="residual")
 
 
-def _convolution(x, filters: int, policy: keras.DTypePolicy, *, stride: int = 1, size: int = 3, relu: bool = True):
-    x = layers.Conv2D(
-        filters, size, stride, padding="same", use_bias=False, kernel_initializer="he_normal", dtype=policy
-    )(x)
+def _convolution(x, filters: int, policy: keras.DTypePolicy):
+    return layers.Conv2D(
+        filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal", dtype=policy
+    )(x)  # fmt: skip
+
+
+def _norm(x, policy: keras.DTypePolicy):
     # A short training sees few steps: Keras' momentum of 0.99 would still remember the first ones.
-    x = layers.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=policy)(x)
-    return layers.ReLU(dtype=policy)(x) if relu else x
-
-
-def _block(x, filters: int, policy: keras.DTypePolicy, *, stride: int):
-    shortcut = x
-    if stride != 1 or x.shape[-1] != filters:
-        if stride != 1:
-            shortcut = layers.AveragePooling2D(stride, padding="same", dtype=policy)(shortcut)
-        shortcut = _convolution(shortcut, filters, policy, size=1, relu=False)
-    x = _convolution(x, filters, policy, stride=stride)
-    x = _convolution(x, filters, policy, relu=False)
-    return layers.ReLU(dtype=policy)(layers.Add(dtype=policy)([x, shortcut]))
+    return kernels.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=policy)(x)

@@ -68,7 +68,7 @@ def _optimizer(recipe: Recipe, steps_per_epoch: int) -> keras.optimizers.Optimiz
         "adam": lambda: keras.optimizers.Adam(rate, weight_decay=decay),
         "adamw": lambda: keras.optimizers.AdamW(rate, weight_decay=recipe.weight_decay),
         "rmsprop": lambda: keras.optimizers.RMSprop(rate, weight_decay=decay),
-        "sgd": lambda: keras.optimizers.SGD(rate, momentum=0.9, nesterov=True, weight_decay=decay),
+        "sgd": lambda: kernels.sgd(rate, decay),
     }[recipe.optimizer]()
     if decay:
         made.exclude_from_weight_decay(var_names=["bias", "beta", "gamma"])

@@ -248,7 +248,7 @@ def forecast(catalog: catalogs.Catalog, recipe: Recipe, reason: str, *, cache: P
     decode_s = (time.perf_counter() - start) / len(sample) * n * len(sizes_px) / cores
     precision = speeds.choose_precision(recipe, len(catalog.classes), len(sides.train), cache, keep=False)
     speed = speeds.pictures_per_second(recipe, len(catalog.classes), precision)
-    train_s = len(sides.train) * recipe.epochs / speed
+    train_s = len(sides.train) * recipe.full_epochs() / speed
     weights = models.build(recipe, len(catalog.classes)).count_params()
     return {
         "recipe": recipe.as_dict(),

@@ -7,7 +7,7 @@ import os
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypedDict
+from typing import Any, TypedDict
 
 from tellapart import backbones, pictures
 from tellapart.catalog import Catalog
@@ -18,7 +18,7 @@ from tellapart.policies import Augmentation
 LOOKED_AT = 48  # pictures that `auto` opens, spread evenly over all
 TINY_PX = 40  # pictures up to this side are digits, icons, patches: a smaller network input loses nothing
 # Pictures that a scratch training sees, over all its epochs, unless told otherwise. Digits gained nothing beyond.
-SEEN, SEEN_TINY = 102_400, 30_000
+SEEN, SEEN_TINY = 136_000, 30_000
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
 
 
@@ -93,7 +93,9 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
         return _transfer(asked, trained, side)
     if asked.get("backbone") is not None:
         raise SettingsError("--backbone goes with --recipe transfer; this is scratch. Leave one of them out.")
-    suited = {"epochs": _epochs(catalog, SEEN_TINY if tiny else SEEN)}
+    suited: dict[str, Any] = {"epochs": _epochs(catalog, SEEN_TINY if tiny else SEEN)}
+    if tiny:  # smaller yet, or a small part of them, teaches little
+        suited |= {"grow_from": 1.0, "policy": Augmentation(crop_scale=(0.7, 1.0))}
     notes = []
     if name == "auto" and tiny:
         suited["size_px"] = 32

@@ -60,7 +60,7 @@ def choose_precision(recipe: Recipe, n_classes: int, n_pictures: int, cache: Pat
     if recipe.precision != "auto":
         return recipe.precision
     network = (recipe.network, recipe.size_px, recipe.channels, recipe.dense, n_classes > 2)
-    training = (recipe.batch_size, recipe.optimizer, n_pictures * recipe.epochs)
+    training = (recipe.batch_size, recipe.optimizer, n_pictures * recipe.full_epochs())
     key = choices.key("precision", keras.backend.backend(), keras.__version__, network, training)
     known = choices.recall(cache, key)
     if known in ("float32", "mixed_bfloat16"):
@@ -76,7 +76,7 @@ def _faster(recipe: Recipe, n_classes: int, n_pictures: int) -> str:
     """The number format in which the network trains faster; float32 where the training is too short to care."""
     few = recipe.override(batch_size=min(recipe.batch_size, FEW))
     plain = _Steps(few, n_classes, "float32")
-    if n_pictures * recipe.epochs / plain.speed() < WORTH_S:
+    if n_pictures * recipe.full_epochs() / plain.speed() < WORTH_S:
         return "float32"
     mixed = _Steps(few, n_classes, "mixed_bfloat16")
     # In turn: what else the machine does then slows both alike.

@@ -81,6 +81,10 @@ def train(
         SettingsError: the weights grew beyond all numbers, as they do at too high a learning rate.
     """
     best = _Best(recipe.patience)
+    grows = recipe.grow_from < 1
+    if grows:
+        model = graphs.of_any_size(model)
+        training.set_sides(recipe.sides_px())
     objectives.compile_model(
         model,
         recipe,
@@ -109,7 +113,7 @@ def train(
             f"Take a lower --learning-rate."
         )
     return Outcome(
-        model=graphs.in_float32(model),
+        model=graphs.in_float32(model, recipe.size_px if grows else None),
         history=tuple(record.rows),
         best_epoch=len(record.rows) if validation is None else best.epoch,
         precision=precision,

@@ -88,7 +88,9 @@ def test_it_equals_the_regression_on_scaled_features():
     features, labels = clouds(30, 3, apart=0.5)
     (head,) = heads._path(features, labels, 3, (0.1,))
     centre, scale = heads._scaling(features)
-    expected = LogisticRegression(C=0.1, tol=1e-6, max_iter=1000).fit((features - centre) / scale, labels)
+    expected = LogisticRegression(C=0.1, tol=1e-6, max_iter=1000, class_weight=None).fit(
+        (features - centre) / scale, labels
+    )
     np.testing.assert_allclose(
         heads.probabilities(head, features), expected.predict_proba((features - centre) / scale), atol=5e-3
     )

@@ -140,7 +140,6 @@ def test_training_pictures_are_varied_and_others_are_not(prepared: pipeline.Prep
     [
         ({"augment": "tutorial", "flip": True}, dataclasses.replace(TUTORIAL, flip=True)),
         ({"augment": "crop", "flip": False}, dataclasses.replace(CROP, flip=False)),
-        ({"augment": "crop", "crop_from": 0.7}, dataclasses.replace(CROP, crop_scale=(0.7, 1.0))),
         ({"augment": "none", "flip": False}, None),
     ],
 )

@@ -18,6 +18,7 @@ from tellapart.classifier import Classifier, PathLike, Reading, load, require, r
 from tellapart.config import TUTORIAL, Recipe, Transfer, budget_s
 from tellapart.errors import SettingsError
 from tellapart.evaluation import Evaluation
+from tellapart.files import counted
 from tellapart.plans import Settings
 from tellapart.policies import Augmentation
 from tellapart.progress import Progress, TerminalProgress
@@ -109,7 +110,9 @@ def train(
                     catalog, choice.recipe, seed=seed, cache=_cache(cache), progress=said, deadline=deadline
                 )
             said.note(result.reason)
-            learned = _Learned(result.bundle, result.evaluations, result.reason, result.counts, result.record)
+            learned = _Learned(
+                result.bundle, result.evaluations, choice.recipe, result.reason, result.counts, result.record
+            )
         else:
             learned = _train_network(
                 catalog,
@@ -121,6 +124,7 @@ def train(
                 callbacks=[*callbacks, *_tensorboard(tensorboard)],
                 times=times,
                 said=said,
+                deadline=deadline,
             )
         classifier = Classifier(learned.bundle, learned.evaluation)
         if output is not None:
@@ -128,7 +132,7 @@ def train(
                 classifier.save(output, force=force)
     validation = learned.evaluations.get("validation")
     classifier.report = {
-        "plan": {**choice.recipe.as_dict(), "reason": learned.reason, "pictures": learned.counts},
+        "plan": {**learned.recipe.as_dict(), "reason": learned.reason, "pictures": learned.counts},
         "times": times,
         "notes": list(catalog.notes),
         "training": learned.record,
@@ -145,6 +149,7 @@ class _Learned:
 
     bundle: Bundle
     evaluations: dict[str, Evaluation]
+    recipe: Recipe | Transfer  # as it was carried out
     reason: str  # in a sentence, what was done and why
     counts: dict[str, int]  # pictures by side
     record: dict[str, Any]  # the bundle's record of the training
@@ -166,6 +171,7 @@ def _train_network(
     callbacks: Sequence[keras.callbacks.Callback],
     times: dict[str, float],
     said: Progress,
+    deadline: float | None,
 ) -> _Learned:
     """Decode, train a whole network in Keras, ask its graph about every side."""
     recipe = choice.recipe
@@ -174,6 +180,12 @@ def _train_network(
         require_keras()
     with _timed(times, "decode"):
         prepared = pipeline.prepare(catalog, recipe, seed=seed, cache=cache, progress=said)
+    reason = choice.reason
+    if deadline is not None and own is None:
+        with _timed(times, "plan"):
+            recipe = pipeline.paced(prepared, recipe, cache=cache, deadline=deadline)
+        said.note(f"In the time there is: {counted(recipe.epochs, 'epoch')}.")
+        reason = f"{reason} In the time there was: {counted(recipe.epochs, 'epoch')}."
     with _timed(times, "train"):
         outcome = pipeline.learn(
             prepared,
@@ -184,10 +196,11 @@ def _train_network(
             cache=cache,
             callbacks=callbacks,
             progress=said,
+            deadline=deadline,
         )
     with _timed(times, "evaluate"):
         bundle, evaluations = pipeline.pack(outcome, prepared, recipe, seed=seed, progress=said)
-    return _Learned(bundle, evaluations, choice.reason, prepared.counts(), outcome.as_dict())
+    return _Learned(bundle, evaluations, recipe, reason, prepared.counts(), outcome.as_dict())
 
 
 def plan(

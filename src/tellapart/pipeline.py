@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 FORECAST_PICTURES = 64  # decoded to tell how long all of them will take
 START_S = 12.0  # Keras' start, building the graph, exporting it
+END_S = 9.0  # to export, save and end, besides the evaluation
+FORWARD = 2.0  # how much faster answering is than training, at least
+PACE = 0.92  # share of the time that is planned for, since speeds vary
 BATCH = 32  # pictures that the engine sees at once
 MAX_EMBEDDING = 4096  # floats a picture; a network whose last layer sees more keeps none in its bundle
 
@@ -120,6 +123,27 @@ def batches(prepared: Prepared, side: str, recipe: Recipe, *, seed: int, label_m
     )
 
 
+def paced(prepared: Prepared, recipe: Recipe, *, cache: Path, deadline: float) -> Recipe:
+    """The recipe with as many epochs as the time until `deadline` allows, by the measured speed; at least one.
+
+    More than the recipe's own are taken, up to `plans.MOST_EPOCHS`, for as long as they help.
+    """
+    from tellapart import plans, speeds
+
+    n_classes, n = len(prepared.catalog.classes), len(prepared.sides["train"])
+    precision = speeds.choose_precision(recipe, n_classes, n, cache)
+    speed = speeds.pictures_per_second(recipe, n_classes, precision)
+    epoch_s = (n + len(prepared.sides["validation"]) / FORWARD) / speed
+    left = PACE * (until_evaluation(prepared, deadline, speed) - time.monotonic())
+    fitting = [e for e in range(1, plans.MOST_EPOCHS + 1) if recipe.override(epochs=e).full_epochs() * epoch_s <= left]
+    return recipe.override(epochs=max(fitting, default=1))
+
+
+def until_evaluation(prepared: Prepared, deadline: float, speed: float) -> float:
+    """When training must end, so that export and evaluation are through at `deadline`, on the same clock."""
+    return deadline - END_S - len(prepared.catalog.entries) / (FORWARD * speed)
+
+
 def learn(
     prepared: Prepared,
     recipe: Recipe,
@@ -130,6 +154,7 @@ def learn(
     cache: Path,
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress,
+    deadline: float | None = None,
 ) -> Outcome:
     """Make the recipe's network, or take the user's `own` (with its optimizer, if `keep_optimizer`), and train it."""
     import keras
@@ -158,6 +183,7 @@ def learn(
         else None,
         precision=precision,
         optimizer=optimizer,
+        deadline=None if deadline is None else deadline - END_S,
         callbacks=callbacks,
         progress=lambda done, total, detail: progress.update("Training", done, total, detail),
     )

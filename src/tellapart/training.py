@@ -67,6 +67,7 @@ def train(
     *,
     precision: str,
     optimizer: keras.optimizers.Optimizer | None = None,
+    deadline: float | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Callable[[int, int, str], None] = lambda done, total, detail: None,
 ) -> Outcome:
@@ -75,6 +76,7 @@ def train(
     Ctrl-C ends the training after the batch that is under way: what was learned so far is kept, `interrupted` says so.
     A second Ctrl-C raises KeyboardInterrupt as ever.
 
+    `deadline`, on `time.monotonic`'s clock, ends it likewise, should it take longer than planned.
     `progress` is called with pictures done, pictures in all, and a line about the last epoch.
 
     Raises:
@@ -95,7 +97,7 @@ def train(
     record = _Record(training, recipe, progress)
     start = time.perf_counter()
     with _stop_on_interrupt(model) as stop:
-        watched = [*([] if validation is None else [best]), record, _Stop(stop), *callbacks]
+        watched = [*([] if validation is None else [best]), record, _Stop(stop, deadline), *callbacks]
         model.fit(
             training,
             validation_data=validation,
@@ -193,14 +195,14 @@ class _Record(keras.callbacks.Callback):
 
 
 class _Stop(keras.callbacks.Callback):
-    """Repeats the wish to stop, which `fit` forgets where it came before the first epoch began."""
+    """Ends the training when time is up, and repeats the wish to stop, which `fit` forgets before the first epoch."""
 
-    def __init__(self, stopped: threading.Event) -> None:
+    def __init__(self, stopped: threading.Event, deadline: float | None) -> None:
         super().__init__()
-        self._stopped = stopped
+        self._stopped, self._deadline = stopped, math.inf if deadline is None else deadline
 
     def on_train_batch_end(self, batch, logs=None) -> None:
-        if self._stopped.is_set():
+        if self._stopped.is_set() or time.monotonic() > self._deadline:
             model: Any = self.model
             model.stop_training = True
 

@@ -102,6 +102,15 @@ def test_the_residual_networks_weights_by_hand() -> None:
     assert not any(layer.use_bias for layer in model.layers if type(layer).__name__ == "Conv2D")
 
 
+def test_the_last_layer_sees_an_eighth_of_the_mean_of_the_last_map() -> None:
+    model = models.build(config.SCRATCH.override(size_px=32, channels=(4, 8)), 2)
+    last_map = next(layer.output for layer in reversed(model.layers) if len(layer.output.shape) == 4)
+    both = keras.Model(model.inputs[0], [last_map, graphs.last_dense(model).input])
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 32, 32, 3), dtype=np.uint8)
+    places, seen = (keras.ops.convert_to_numpy(each) for each in both(pixels))
+    np.testing.assert_allclose(seen, places.mean(axis=(1, 2)) / 8, rtol=1e-5)
+
+
 def test_each_stage_halves_the_picture() -> None:
     model = models.build(config.SCRATCH, 2)
     sums = [tuple(layer.output.shape[1:]) for layer in model.layers if type(layer).__name__ == "Add"]

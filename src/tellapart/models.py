@@ -14,6 +14,9 @@ from tellapart.config import Recipe
 from tellapart.errors import SettingsError
 
 SMALLEST_PX = 32  # below, four halvings leave nothing to look at
+# What the last layer of `residual` sees is scaled by this. Its features are positive, some hundreds of them, so that their
+# common part would make the answers swing at the rates that suit the convolutions.
+FEATURE_SCALE = 1 / 8
 
 
 def build(recipe: Recipe, n_classes: int, *, dtype: str = "float32") -> keras.Model:
@@ -64,7 +67,7 @@ def residual(recipe: Recipe, n_classes: int, policy: keras.DTypePolicy) -> keras
     """A small residual network (He et al. 2015), with a stage for each entry of `recipe.channels`.
 
     A stage is a convolution, max-pooling that halves the picture, and a second convolution whose result is added to
-    what it was made of. Then come global average pooling, dropout and one dense layer.
+    what it was made of. Then come global average pooling, scaling, dropout and one dense layer.
     Output: logits, float32 (B, C).
 
     Measured on 4,500 photos of cats and dogs, for the same CPU time: convolutions with a stride in place of the
@@ -79,6 +82,7 @@ def residual(recipe: Recipe, n_classes: int, policy: keras.DTypePolicy) -> keras
         change = _norm(_convolution(x, filters, policy), policy)
         x = layers.ReLU(dtype=policy)(layers.Add(dtype=policy)([x, change]))
     x = layers.GlobalAveragePooling2D(dtype=policy)(x)
+    x = layers.Rescaling(FEATURE_SCALE, dtype=policy)(x)
     x = layers.Dropout(recipe.dropout, dtype=policy)(x)
     logits = layers.Dense(n_classes, dtype="float32", name="answer")(x)
     return keras.Model(pixels, logits, name="residual")

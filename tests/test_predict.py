@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellapart import pictures, preprocess
+from tellapart import pictures, preprocess, streams
 from tellapart.classifier import Classifier, load
 from tellapart.predict import BATCH, MANY, NO_SUCH_FILE, Prediction, Question, csv_header, csv_row, questions
 
@@ -220,3 +220,41 @@ def test_embeddings_of_pictures_are_those_in_the_bundle(trained: Classifier, pho
     np.testing.assert_allclose(
         trained.predictor.embeddings(batch), trained.bundle.embeddings()[:5], rtol=2e-3, atol=1e-3
     )
+
+
+def test_many_pictures_are_answered_as_one_is(trained: Classifier, photos: Path) -> None:
+    """By the fastest way to run the graph, in the order asked, errors in their places."""
+    paths = sorted(str(path) for path in photos.rglob("*.*"))
+    asked = [Question(path) for path in paths] + [Question("gone", "no such file")] + [Question(p) for p in paths[:20]]
+    asked.insert(3, Question("early", "no permission"))
+    answers = list(trained.predictor.answers(asked))
+    assert len(asked) > MANY
+    assert [answer.path for answer in answers] == [question.path for question in asked]
+    assert [answer.path for answer in answers if answer.error] == ["early", "gone"]
+    for answer in answers:
+        if answer.error is None:
+            (alone,) = trained.predictor.answers([Question(answer.path)])
+            assert answer.label == alone.label
+            assert answer.probability == pytest.approx(alone.probability, abs=0.03)
+
+
+def test_a_near_tie_is_asked_again_exactly(trained: Classifier, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = next(photos.rglob("*.png"))
+    monkeypatch.setattr(streams, "choose", lambda *arguments: streams.OPENVINO_F32)
+    monkeypatch.setattr(streams, "EXACT", ())  # as if it rounded
+    run = streams.Stream.run
+
+    def rounding(self, batches):
+        for (logits,) in run(self, batches):
+            yield (0 * logits + [[0.0, 0.1]],)
+
+    monkeypatch.setattr(streams.Stream, "run", rounding)
+    (alone,) = trained.predictor.answers([Question(str(path))])
+    for answer in trained.predictor.answers([Question(str(path))] * (MANY + 5)):
+        assert answer.probabilities == pytest.approx(alone.probabilities)
+
+
+def test_many_that_are_no_pictures(trained: Classifier) -> None:
+    answers = list(trained.predictor.answers([Question(str(i), "gone") for i in range(MANY + 5)]))
+    assert [answer.path for answer in answers] == [str(i) for i in range(MANY + 5)]
+    assert {answer.error for answer in answers} == {"gone"}

@@ -115,7 +115,7 @@ def _minimised(
 ) -> np.ndarray:
     """The kernel and, as its last row, the bias, float64 (D + 1, C), that minimise the regularised loss.
 
-    That is the weighted mean of -log p(right class) for softmax(x @ kernel + bias), plus |kernel|² / (2 · strength · N).
+    That is the weighted mean of -log p(right class) with softmax(x @ kernel + bias), plus |kernel|² / (2 strength N).
     """
     from scipy.optimize import minimize
 

@@ -27,7 +27,7 @@ from tellapart.files import walk
 
 BATCH = 32  # pictures the engine sees at once
 MANY = 64  # pictures from which on the fastest way to run the graph is worth its start
-SURE = 0.75  # a probability below which an answer by a rounding way is asked again
+NEAR = 0.6  # lead of the first logit over the second, below which an answer by a rounding way is asked again
 NO_SUCH_FILE = "no such file or folder"
 
 
@@ -144,15 +144,15 @@ class Predictor:
                 yield np.stack(batch)
 
         for (logits,) in streams.Stream(graph, [LOGITS], way).run(batches()):
-            yield from self._given(groups.popleft(), metrics.softmax(logits, self._temperature), way)
-        yield from self._given(groups.popleft(), np.empty((0, len(self.classes))), way)
-
-    def _given(self, group: list[Loaded], rows: np.ndarray, way: str) -> Iterator[Prediction]:
-        """Predictions of a group whose pictures have these probabilities, what is nearly a tie asked again."""
-        if way not in streams.EXACT and len(rows) and (unsure := rows.max(axis=1) < SURE).any():
-            pixels = [found for _, found in group if not isinstance(found, str)]
-            rows[unsure] = self.probabilities(np.stack([pixels[i] for i in np.flatnonzero(unsure)]))
-        yield from self._predictions(group, iter(rows))
+            group = groups.popleft()
+            rows = metrics.softmax(logits, self._temperature)
+            first_two = np.sort(logits, axis=1)[:, -2:]
+            near = np.flatnonzero(first_two[:, 1] - first_two[:, 0] < NEAR)
+            if way not in streams.EXACT and len(near):
+                pixels = [found for _, found in group if not isinstance(found, str)]
+                rows[near] = self.probabilities(np.stack([pixels[i] for i in near]))
+            yield from self._predictions(group, iter(rows))
+        yield from self._predictions(groups.popleft(), iter(()))
 
     def _load(self, question: Question) -> np.ndarray | str:
         """The picture's pixels, or why there are none."""

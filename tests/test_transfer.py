@@ -4,7 +4,8 @@ import time
 import numpy as np
 import pytest
 
-from tellapart import api, features, transfer
+from conftest import draw
+from tellapart import api, features, plans, transfer
 from tellapart import catalog as catalogs
 from tellapart.backbones import BACKBONES
 from tellapart.config import Transfer, budget_s
@@ -189,3 +190,31 @@ def test_facts_travel_with_the_weights():
     for backbone in BACKBONES.values():
         assert backbone.licence == "Apache-2.0"
         assert len(backbone.source.sha256) == 64
+
+
+@pytest.fixture
+def tiny(tmp_path):
+    """Two classes of pictures of 28 px."""
+    for shape in ("circles", "squares"):
+        (tmp_path / "tiny" / shape).mkdir(parents=True)
+        for i in range(30):
+            draw(shape, i).resize((28, 28)).save(tmp_path / "tiny" / shape / f"{i}.png")
+    return tmp_path / "tiny"
+
+
+def test_of_tiny_pictures_the_better_of_two_ways_is_kept(tiny, monkeypatch):
+    monkeypatch.setattr(plans, "MOST_EPOCHS", 1)  # too few to learn anything
+    monkeypatch.setattr(api, "TRANSFER", Transfer(backbone="efficientnet-lite0", size_px=64))
+    got = api.train(tiny, progress=False)
+    assert got.bundle.manifest["provenance"]["recipe"]["name"] == "transfer"
+    assert "From scratch" in got.report["plan"]["reason"]
+    monkeypatch.setattr(api, "_rival", lambda *a, **k: 0.0)
+    got = api.train(tiny, progress=False)
+    assert got.bundle.manifest["provenance"]["recipe"]["name"] == "scratch"
+    assert "a classifier on a pretrained network 0.0% of its own" in got.report["plan"]["reason"]
+
+
+def test_no_more_than_the_most_are_looked_at(many, tmp_path):
+    recipe = Transfer(backbone="efficientnet-lite0", size_px=64, most=100)
+    result = transfer.run(catalogs.scan(many), recipe, seed=0, cache=tmp_path, progress=api._told(False))
+    assert result.counts["train"] == 100

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from tellapart import outputs, pipeline, plans, previews, transfer
 from tellapart.bundle import Bundle
 from tellapart.cache import cache_folder
 from tellapart.classifier import Classifier, PathLike, Reading, load, require, require_keras
-from tellapart.config import TUTORIAL, Recipe, Transfer, budget_s
+from tellapart.config import TRANSFER, TUTORIAL, Recipe, Transfer, budget_s
 from tellapart.errors import SettingsError
 from tellapart.evaluation import Evaluation
 from tellapart.files import counted
@@ -114,6 +115,7 @@ def train(
                 result.bundle, result.evaluations, choice.recipe, result.reason, result.counts, result.record
             )
         else:
+            rival = _rival(catalog, choice, seed=seed, cache=_cache(cache), times=times, said=said)
             learned = _train_network(
                 catalog,
                 choice,
@@ -126,6 +128,8 @@ def train(
                 said=said,
                 deadline=deadline,
             )
+            if rival is not None:
+                learned = _better(learned, rival, catalog, seed=seed, cache=_cache(cache), said=said)
         classifier = Classifier(learned.bundle, learned.evaluation)
         if output is not None:
             with _timed(times, "save"):
@@ -158,6 +162,37 @@ class _Learned:
     def evaluation(self) -> Evaluation:
         """The one to believe."""
         return self.evaluations.get("test") or self.evaluations[transfer.CROSS_VALIDATION]
+
+
+def _rival(
+    catalog: catalogs.Catalog, choice: plans.Choice, *, seed: int, cache: Path, times: dict[str, float], said: Progress
+) -> float | None:
+    """The share of held-out pictures that a pretrained network gets right after a look at some; None if not asked."""
+    if choice.rival is None:
+        return None
+    with _timed(times, "compare"):
+        result = transfer.run(catalog, choice.rival, seed=seed, cache=cache, progress=said)
+    judged = result.evaluations.get("validation") or result.evaluations[transfer.CROSS_VALIDATION]
+    return judged.accuracy
+
+
+def _better(
+    learned: _Learned, rival: float, catalog: catalogs.Catalog, *, seed: int, cache: Path, said: Progress
+) -> _Learned:
+    """The network from scratch, unless a pretrained one gets more of its held-out pictures right."""
+    validation = learned.evaluations.get("validation")
+    own = validation.accuracy if validation else 0.0
+    if own >= rival:
+        reason = (
+            f"{learned.reason} It gets {own:.1%} of its validation pictures right, a classifier on a pretrained "
+            f"network {rival:.1%} of its own."
+        )
+        said.note(reason)
+        return dataclasses.replace(learned, reason=reason)
+    result = transfer.run(catalog, TRANSFER, seed=seed, cache=cache, progress=said)
+    reason = f"{result.reason} From scratch {own:.1%} of the validation pictures were right."
+    said.note(reason)
+    return _Learned(result.bundle, result.evaluations, TRANSFER, reason, result.counts, result.record)
 
 
 def _train_network(

@@ -155,6 +155,9 @@ class Transfer:
     enough: float = _setting(
         "accuracy that more pictures must promise to be looked at; 0: all of them are", default=0.003, low=0.0, high=1.0
     )
+    most: int = _setting(
+        "training pictures looked at, at most; 0: all that promise enough", default=0, low=0, high=10**9
+    )
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
@@ -277,6 +280,9 @@ OWN = dataclasses.replace(
 # Logistic regression on a pretrained network's features.
 #   tellapart train PHOTOS --recipe transfer
 TRANSFER = Transfer()
+
+# What training from scratch is compared with where pictures are tiny: a look at a thousand of them, in seconds.
+RIVAL = Transfer(backbone="efficientnet-lite0", size_px=160, most=1024)
 
 RECIPES = {recipe.name: recipe for recipe in (TUTORIAL, SCRATCH)}
 RECIPE_NAMES = ("auto", TRANSFER.name, *RECIPES)

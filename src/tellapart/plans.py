@@ -11,7 +11,7 @@ from typing import Any, TypedDict
 
 from tellapart import backbones, pictures
 from tellapart.catalog import Catalog
-from tellapart.config import OWN, RECIPE_NAMES, RECIPES, SCRATCH, TRANSFER, Recipe, Transfer, check_size
+from tellapart.config import OWN, RECIPE_NAMES, RECIPES, RIVAL, SCRATCH, TRANSFER, Recipe, Transfer, check_size
 from tellapart.errors import PictureError, SettingsError
 from tellapart.policies import Augmentation
 
@@ -50,6 +50,7 @@ class Choice:
 
     recipe: Recipe | Transfer
     reason: str  # one sentence for the user
+    rival: Transfer | None = None  # what it is to be compared with by validation, where that is open
 
 
 def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None = None) -> Choice:
@@ -109,7 +110,10 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     if recipe.flip != suited.get("flip", recipe.flip):
         kept = []  # the augmentation asked for mirrors
     why = "".join(f"; {note}" for note in kept)
-    return Choice(recipe, f"A residual network from scratch: {recipe.epochs} epochs at {recipe.size_px} px{why}.")
+    rival = RIVAL if name == "auto" and tiny and not trained else None
+    return Choice(
+        recipe, f"A residual network from scratch: {recipe.epochs} epochs at {recipe.size_px} px{why}.", rival
+    )
 
 
 def _transfer(asked: Settings, trained: Sequence[str], side: int) -> Choice:

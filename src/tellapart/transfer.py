@@ -254,6 +254,7 @@ def _learn(
 ) -> tuple[list[int], heads.Fit, list[dict[str, float]]]:
     """Rounds of looking and fitting: the pictures used, the last fit, and a row a round."""
     n_classes, rounds, used, start = len(catalog.classes), [], [], 0
+    order = order[: recipe.most or None]
     n = max(FIRST, FIRST_OF_CLASS * n_classes)
     while True:
         n = len(order) if n > 0.75 * len(order) else n  # a last small step would only cost time

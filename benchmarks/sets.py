@@ -169,7 +169,7 @@ def few(wish: Wish, n: int) -> Iterator[Item]:
 
 
 def imbalanced(wish: Wish) -> Iterator[Item]:
-    """Training pictures fall from class to class, in an order drawn by the seed, to a fiftieth; the test is balanced."""
+    """From class to class fewer to learn from, in an order drawn by the seed, to a fiftieth; the test is balanced."""
     items = list(_divided(_photographs(wish), wish))
     classes = sorted({item.label for item in items})
     counts = Counter((item.side, item.label) for item in items)
@@ -263,7 +263,7 @@ def _idx(path: Path) -> np.ndarray:
 
 
 def _photographs(wish: Wish) -> dict[str, list[tuple[str, Path]]]:
-    """Names and files of each class, in the order of their SHA-256, of the half that was asked for, each content once."""
+    """Names and files of each class, in the order of their SHA-256, of the half asked for, each content once."""
     assert wish.photos is not None  # `write` has seen to it
     found: dict[str, list[tuple[str, Path]]] = {}
     seen: set[str] = set()

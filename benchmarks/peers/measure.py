@@ -1,0 +1,129 @@
+"""What a command takes: seconds, processor seconds and peak memory of all its processes, seen from outside.
+
+The standard library alone, because every environment imports it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+LOOK_S = 0.25  # between two looks at the memory
+
+
+@dataclass(frozen=True)
+class Used:
+    """What one command took, from its start to its exit."""
+
+    seconds: float  # wall
+    cpu_s: float  # user and system, of all processes that were waited for
+    peak_mb: float  # see `Watch`
+    status: int  # exit status; negative: ended by that signal; -9 after the time limit
+
+
+class Watch(threading.Thread):
+    """Looks at the memory of a process and of all that descend from it until `stop`; `peak_mb` is the most seen.
+
+    Linux' proportional set size: a page that n processes share counts 1/n for each, so that workers which a loader
+    forks are counted once. Elsewhere nothing is seen, and `peak_mb` stays 0.
+    """
+
+    def __init__(self, pid: int, every_s: float = LOOK_S) -> None:
+        super().__init__(daemon=True)
+        self.pid, self.every_s, self.peak_mb, self._ended = pid, every_s, 0.0, threading.Event()
+
+    def run(self) -> None:
+        while not self._ended.wait(self.every_s):
+            self.peak_mb = max(self.peak_mb, sum(_memory_mb(pid) for pid in _family(self.pid)))
+
+    def stop(self) -> float:
+        self._ended.set()
+        self.join()
+        return self.peak_mb
+
+
+def run(
+    command: Iterable[str | Path],
+    *,
+    environment: Mapping[str, str] | None = None,
+    log: Path | None = None,
+    limit_s: float | None = None,
+) -> Used:
+    """Run a command to its end, its output appended to `log` or dropped; past `limit_s` its whole group is ended."""
+    with open(log or os.devnull, "ab") as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(
+            [str(part) for part in command],
+            env=None if environment is None else dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        watch = Watch(process.pid)
+        watch.start()
+        timer = threading.Timer(limit_s or threading.TIMEOUT_MAX, _end, [process.pid])
+        timer.daemon = True
+        timer.start()
+        try:
+            _, status, usage = os.wait4(process.pid, 0)
+        except BaseException:
+            _end(process.pid)
+            raise
+        finally:
+            timer.cancel()
+        seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)  # it has been waited for
+    _end(process.pid)  # workers that outlived it
+    unit = 1024 if sys.platform != "darwin" else 1024**2
+    return Used(
+        seconds=seconds,
+        cpu_s=usage.ru_utime + usage.ru_stime,
+        peak_mb=max(watch.stop(), usage.ru_maxrss / unit),
+        status=process.returncode,
+    )
+
+
+def tail(log: Path, lines: int = 3) -> str:
+    """The last lines of a log that say something, in one line."""
+    said = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    return " · ".join(said[-lines:])[-400:]
+
+
+def _end(group: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _family(pid: int) -> list[int]:
+    """A process and its descendants."""
+    children: dict[int, list[int]] = {}
+    for entry in os.scandir("/proc") if os.path.isdir("/proc") else []:
+        if entry.name.isdigit():
+            try:
+                fields = Path(entry.path, "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # it ended
+                continue
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found = [pid]
+    for each in found:  # grows while it is walked
+        found += children.get(each, [])
+    return found
+
+
+def _memory_mb(pid: int) -> float:
+    try:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    except (OSError, ValueError):
+        pass
+    return 0.0

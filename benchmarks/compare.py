@@ -73,13 +73,13 @@ DEFAULT_SETS = ("digits", "fashion", "shapes", "textures", "documents")
 DEFAULT_PHOTO_SETS = ("photos", "grey", "small", "imbalanced", "few-20", "large")
 
 
-def prepare(name: str, folder: Path, photos: Path | None, environments: Path) -> Path:
-    """The folder of a set, written where it is missing."""
+def prepare(name: str, folder: Path, photos: Path | None, environments: Path, more: list[str]) -> Path:
+    """The folder of a set, written where it is missing, with `more` options of sets.py."""
     place = folder / name
     if place.is_dir():
         return place
     folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, sets.__file__, name, "-o", place]
+    command = [sys.executable, sets.__file__, name, "-o", place, *more]
     if name in ("patches", "faces"):  # the images that scikit-image carries
         command[0] = environments / "sets" / "bin" / "python"
     if photos is not None and (name in sets.OF_PHOTOS or name.startswith("few-")):
@@ -216,6 +216,7 @@ def main() -> None:
     parser.add_argument("--seconds", default="60", help="one budget or several: 60,300")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--size", type=int, metavar="PX", help="for the peers, instead of the sets' own")
+    parser.add_argument("--each", metavar="N", help="training and test pictures a class, at most: for a trial")
     parser.add_argument("--results", type=Path, metavar="FILE.jsonl")
     parser.add_argument("--again", action="store_true", help="repeat what failed")
     parser.add_argument("--table", action="store_true", help="print the table of what is there, run nothing")
@@ -226,6 +227,7 @@ def main() -> None:
     if not options.table:
         work.mkdir(parents=True, exist_ok=True)
         photos = options.photos.resolve() if options.photos else None
+        more = ["--each", options.each, "--each-test", options.each] if options.each else []
         chosen = options.sets.split(",") if options.sets else [*DEFAULT_SETS, *(DEFAULT_PHOTO_SETS if photos else ())]
         methods = options.methods.split(",") if options.methods else list(METHODS)
         if unknown := [each for each in methods if each not in METHODS]:
@@ -246,7 +248,7 @@ def main() -> None:
             before = read(results).get(key(job))
             if before and not (options.again and "error" in before):
                 continue
-            data = prepare(name, work / "sets", photos, environments)
+            data = prepare(name, work / "sets", photos, environments, more)
             n_test = sum(1 for path in (data / "test").rglob("*") if path.is_file())
             log = work / "logs" / f"{name}-{method_name.replace(' ', '-')}-{seed}-{seconds:g}.log"
             log.parent.mkdir(exist_ok=True)

@@ -154,12 +154,12 @@ def documents(wish: Wish) -> Iterator[Item]:
 
 def photos(wish: Wish) -> Iterator[Item]:
     """The photos as they are."""
-    yield from _divided(_photographs(wish), wish)
+    yield from _divided(photographs(wish), wish)
 
 
 def few(wish: Wish, n: int) -> Iterator[Item]:
     """`n` photos a class to learn from, the rest to test."""
-    for number, (label, some) in enumerate(sorted(_photographs(wish).items())):
+    for number, (label, some) in enumerate(sorted(photographs(wish).items())):
         if len(some) <= n:
             sys.exit(f"few-{n} needs more than {n} photos in every class; {label} has {len(some)}. Take fewer.")
         order = np.random.default_rng([wish.seed, number]).permutation(len(some))
@@ -170,7 +170,7 @@ def few(wish: Wish, n: int) -> Iterator[Item]:
 
 def imbalanced(wish: Wish) -> Iterator[Item]:
     """From class to class fewer to learn from, in an order drawn by the seed, to a fiftieth; the test is balanced."""
-    items = list(_divided(_photographs(wish), wish))
+    items = list(_divided(photographs(wish), wish))
     classes = sorted({item.label for item in items})
     counts = Counter((item.side, item.label) for item in items)
     most = min(counts["train", label] for label in classes)
@@ -262,7 +262,7 @@ def _idx(path: Path) -> np.ndarray:
     return np.frombuffer(data, np.uint8, offset=4 + 4 * axes).reshape(shape)
 
 
-def _photographs(wish: Wish) -> dict[str, list[tuple[str, Path]]]:
+def photographs(wish: Wish) -> dict[str, list[tuple[str, Path]]]:
     """Names and files of each class, in the order of their SHA-256, of the half asked for, each content once."""
     assert wish.photos is not None  # `write` has seen to it
     found: dict[str, list[tuple[str, Path]]] = {}

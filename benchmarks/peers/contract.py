@@ -22,7 +22,6 @@ import argparse
 import json
 import os
 import random
-import resource
 import sys
 import time
 from collections.abc import Sequence
@@ -165,8 +164,7 @@ def report(
     settings: dict[str, Any],
 ) -> None:
     """Write OUT, whole or not at all, and say the accuracy."""
-    unit = 1024 if sys.platform != "darwin" else 1024**2
-    peak = max(_watch.stop() if _watch else 0.0, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+    peak = _watch.stop() if _watch else 0.0
     result = {
         "peer": peer,
         "version": version,

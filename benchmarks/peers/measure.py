@@ -33,7 +33,8 @@ class Watch(threading.Thread):
     """Looks at the memory of a process and of all that descend from it until `stop`; `peak_mb` is the most seen.
 
     Linux' proportional set size: a page that n processes share counts 1/n for each, so that workers which a loader
-    forks are counted once. Elsewhere nothing is seen, and `peak_mb` stays 0.
+    forks are counted once; and at least the kernel's own peak of the process itself, which no look can miss.
+    Elsewhere nothing is seen, and `peak_mb` stays 0.
     """
 
     def __init__(self, pid: int, every_s: float = LOOK_S) -> None:
@@ -42,7 +43,8 @@ class Watch(threading.Thread):
 
     def run(self) -> None:
         while not self._ended.wait(self.every_s):
-            self.peak_mb = max(self.peak_mb, sum(_memory_mb(pid) for pid in _family(self.pid)))
+            family = sum(_megabytes(pid, "smaps_rollup", "Pss:") for pid in _family(self.pid))
+            self.peak_mb = max(self.peak_mb, family, _megabytes(self.pid, "status", "VmHWM:"))
 
     def stop(self) -> float:
         self._ended.set()
@@ -87,7 +89,8 @@ def run(
     return Used(
         seconds=seconds,
         cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_mb=max(watch.stop(), usage.ru_maxrss / unit),
+        # A child's ru_maxrss begins with what its parent had, so it is the second choice.
+        peak_mb=watch.stop() or usage.ru_maxrss / unit,
         status=process.returncode,
     )
 
@@ -119,11 +122,10 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _memory_mb(pid: int) -> float:
-    try:
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
+def _megabytes(pid: int, file: str, field: str) -> float:
+    """A field of kilobytes in a file of /proc/<pid>; 0 where the process is gone."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path(f"/proc/{pid}/{file}").read_text().splitlines():
+            if line.startswith(field):
                 return int(line.split()[1]) / 1024
-    except (OSError, ValueError):
-        pass
     return 0.0

@@ -99,9 +99,9 @@ def main() -> None:
             used, epoch = tutorial(train, test, work, log)
             pass_s, whole_s = epoch["train_seconds"], epoch["train_seconds"] + epoch["settings"]["test_seconds"]
             rows.append(row("(a) the tutorial's code, one epoch, from start to exit", used, epoch["accuracy"], n))
-            walls = {}
+            walls, name = {}, " ".join(["tellapart train", *options.options.split()])
             for label, what, home, more in (
-                ("b", "`tellapart train`, nothing cached", "home", []),
+                ("b", f"`{name}`, nothing cached", "home", []),
                 ("c", "again, cached", "home", []),
                 ("d", f"`--budget {options.budget}`", "budget", ["--budget", str(options.budget)]),
             )[: 3 if options.budget else 2]:

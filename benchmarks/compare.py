@@ -5,7 +5,8 @@
                                  [--sets digits,fashion,…] [--methods timm,…] [--seconds 60] [--seeds 0,1,2]
 
 Each set is written once (benchmarks/sets.py; photos: the half that nothing was chosen on). Every method learns from its
-train folder and answers all of its test folder. From scratch is compared with from scratch, pretrained with pretrained.
+train folder and answers all of its test folder. From scratch is compared with from scratch; who may use pretrained
+weights stands apart, and which recipe `tellapart train` chose for itself is said.
 
 A peer's seconds count from the start of its process to its exit, the test included. tellapart trains with
 `--budget`, less what `tellapart evaluate` is expected to take (2 s, and 1 s for 400 pictures); its seconds are those of
@@ -14,7 +15,7 @@ the peers, as a person would tell them; tellapart gets no such hint. The size is
 chooses its own.
 
 Every run adds a line to RESULTS.jsonl (DIR/results.jsonl); what stands there is not run again, so an interrupted
-comparison goes on where it was. `--again` repeats what failed. `--table` only prints.
+comparison goes on where it was; other photos need another DIR. `--again` repeats what failed. `--table` only prints.
 
 How to read the table: accuracy is the mean over the seeds; the interval is what the number of test pictures alone
 leaves open (Wilson, 95 %), and "seeds" the worst and the best run. Methods stand in the order of their accuracy.
@@ -47,7 +48,7 @@ PEERS = Path(__file__).parent / "peers"
 class Method:
     """One way to a classifier."""
 
-    kind: str  # scratch, or transfer: starts from pretrained weights
+    kind: str  # scratch, or transfer: may start from pretrained weights
     script: str | None = None  # of a peer
     environment: str | None = None  # the peer's
     size_px: int | None = None  # where it is not the set's
@@ -65,7 +66,7 @@ METHODS = {
     "torch lite0": Method("transfer", "torch_features.py", "torch", size_px=224),
 }
 NAMES = {"tellapart scratch": "**`tellapart train --recipe scratch`**", "tellapart": "**`tellapart train`**"}
-KINDS = {"scratch": "From scratch", "transfer": "From pretrained weights"}
+KINDS = {"scratch": "From scratch", "transfer": "Pretrained weights allowed"}
 
 SIZES_PX = {"digits": 32, "fashion": 32, "faces": 32, "documents": 128}  # all others: 64
 UNMIRRORED = {"digits", "documents"}
@@ -173,8 +174,11 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
             groups.setdefault((kind, line["seconds"], line["set"], line["method"]), []).append(line)
     blocks: dict[tuple, list[tuple]] = {}
     for (kind, seconds, name, method), runs in groups.items():
-        shown = NAMES.get(method, method)
         good = [run for run in runs if "error" not in run]
+        recipes = {(run["settings"].get("plan") or {}).get("name") for run in good if METHODS[method].script is None}
+        shown = NAMES.get(method, method)
+        if method == "tellapart" and recipes - {None}:
+            shown += f" ({', '.join(sorted(recipes - {None}))})"
         if not good:
             row = f"| {name} | {shown} | failed: {runs[-1]['error'].replace('|', '/')} | | | | | |"
             blocks.setdefault((kind, seconds), []).append((name, 2.0, row))

@@ -9,7 +9,8 @@ once in plain torch (peers/torch_features.py): as they are, and after `StandardS
 from ten pictures. `--half` keeps choosing and measuring apart; figures are of `figure`, the default.
 
 How to read: accuracies are means over the seeds. A lead is tellapart's, paired, draw by draw, in points; its interval
-is Student's, 95 %, over the draws. Every run adds a line to DIR/few.jsonl; what stands there is not run again.
+is Student's, 95 %, over the draws. Every run adds a line to DIR/few.jsonl; what stands there is not run again,
+so other photos or options need another DIR.
 """
 
 from __future__ import annotations
@@ -106,18 +107,19 @@ def ours(data: Path, seed: int, options: Sequence[str], log: Path) -> dict[str, 
     return {"accuracy": found["accuracy"], "n_test": found["n"], "train_s": trained.seconds, "peak_mb": trained.peak_mb}
 
 
-def lead(ran: Sequence[dict[str, Any]], against: Sequence[dict[str, Any]]) -> str:
-    """The other side's mean accuracy, and the paired difference in points with its interval; two cells."""
+def lead(ran: Sequence[dict[str, Any]], against: Sequence[dict[str, Any]]) -> list[str]:
+    """Two cells: the other side's mean accuracy, and the mean paired difference in points with its interval."""
     from scipy.stats import t as student
 
     theirs = {line["seed"]: line["accuracy"] for line in against}
+    if not theirs:
+        return ["", ""]
+    accuracy = f"{100 * statistics.mean(theirs.values()):.2f} %"
     differences = [100 * (line["accuracy"] - theirs[line["seed"]]) for line in ran if line["seed"] in theirs]
-    if not differences:
-        return "| | |"
-    mean, n = statistics.mean(differences), len(differences)
-    half = student.ppf(0.975, n - 1) * statistics.stdev(differences) / math.sqrt(n) if n > 1 else math.nan
-    accuracy = statistics.mean(theirs[line["seed"]] for line in ran if line["seed"] in theirs)
-    return f"| {100 * accuracy:.2f} % | {mean:+.2f} ± {half:.2f} |"
+    if len(differences) < 2:
+        return [accuracy, f"{differences[0]:+.2f}" if differences else ""]
+    half = student.ppf(0.975, len(differences) - 1) * statistics.stdev(differences) / math.sqrt(len(differences))
+    return [accuracy, f"{statistics.mean(differences):+.2f} ± {half:.2f}"]
 
 
 def table(lines: Iterable[dict[str, Any]]) -> str:
@@ -130,17 +132,17 @@ def table(lines: Iterable[dict[str, Any]]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for each, methods in sorted(by_each.items()):
-        all_ours = methods.get("tellapart", [])
-        ran = [line for line in all_ours if "error" not in line]
-        if not ran:
-            reason = next((line["error"] for line in all_ours), "nothing ran")
-            rows.append(f"| {each} | failed: {reason.replace('|', '/')} | | | | | | |")
-            continue
-        accuracy = statistics.mean(line["accuracy"] for line in ran)
-        leads = "".join(lead(ran, methods.get(method, [])).rstrip("|") for method in PLAIN)
-        failed = f", {len(all_ours) - len(ran)} failed" if len(ran) < len(all_ours) else ""
-        train_s = statistics.median(line["train_s"] for line in ran)
-        rows.append(f"| {each} | {100 * accuracy:.2f} % {leads}| {len(ran)}{failed} | {train_s:.1f} s |")
+        runs = methods.get("tellapart", [])
+        ran = [line for line in runs if "error" not in line]
+        errors = [line["error"].replace("|", "/") for line in runs if "error" in line]
+        failed = f"{len(errors)} failed: {errors[-1]}" if errors else ""
+        mean = f"{100 * statistics.mean(line['accuracy'] for line in ran):.2f} %" if ran else ""
+        cells = [str(each), "; ".join(part for part in (mean, failed) if part)]
+        for method in PLAIN:
+            cells += lead(ran, methods.get(method, []))
+        cells.append(str(max(len(some) for some in methods.values())))
+        cells.append(f"{statistics.median(line['train_s'] for line in ran):.1f} s" if ran else "")
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
@@ -159,6 +161,7 @@ def main() -> None:
     parser.add_argument("--half", choices=["choose", "figure", "all"], default="figure")
     parser.add_argument("--most-test", type=int, metavar="N", help="test photos a class, at most")
     parser.add_argument("--options", default="", help="more options for `tellapart train`, in one string")
+    parser.add_argument("--plain", action="store_true", help="only the plain sides, without tellapart")
     parser.add_argument("--again", action="store_true", help="repeat what failed")
     options = parser.parse_args()
     work = options.work.resolve()
@@ -174,7 +177,7 @@ def main() -> None:
             job = {"set": f"few-{each}", "seed": seed, "seconds": 0, "size_px": each}
             there = compare.read(results)
             missing = []
-            for method in (*PLAIN, "tellapart"):
+            for method in PLAIN if options.plain else (*PLAIN, "tellapart"):
                 before = there.get(compare.key({**job, "method": method}))
                 if not before or (options.again and "error" in before):
                     missing.append(method)

@@ -213,10 +213,24 @@ def test_a_command_past_its_limit_is_ended(tmp_path: Path) -> None:
     assert measure.tail(log) == "begun"
 
 
+def test_a_command_ends_with_who_runs_it(tmp_path: Path) -> None:
+    """A script that is told to end takes its command along: nothing runs on under the next measurement."""
+    mark = tmp_path / "child"
+    child = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    script = f"import measure, sys; measure.run([sys.executable, '-c', {child!r}])"
+    with subprocess.Popen([sys.executable, "-c", script], cwd=BENCHMARKS / "peers") as process:
+        until = time.perf_counter() + 20
+        while not (mark.exists() and mark.read_text()) and time.perf_counter() < until:
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(20) == 143
+    assert not Path("/proc", mark.read_text()).exists()
+
+
 def line(method: str, seed: int, **more) -> dict:
     """One run of `compare`."""
     job = {"set": "digits", "method": method, "seed": seed, "seconds": 60.0, "size_px": 32}
-    return job | {"n_test": 200, "total_s": 58.0, "peak_mb": 1234.4, "epochs": 3} | more
+    return job | {"n_test": 200, "total_s": 58.0, "peak_mb": 1234.4, "epochs": 3, "settings": {}} | more
 
 
 def test_the_table_shows_losses_and_failures() -> None:

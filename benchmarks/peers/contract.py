@@ -80,7 +80,7 @@ def job(parser: argparse.ArgumentParser) -> Job:
     """Read the command line, start to watch the memory, and shut the ways out that libraries take unasked."""
     options = parser.parse_args()
     global _watch
-    _watch = measure.Watch(os.getpid(), every_s=0.5)
+    _watch = measure.Watch(os.getpid())
     _watch.start()
     os.environ |= {"HF_HUB_OFFLINE": "1", "YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "NO_COLOR": "1"}
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-LOOK_S = 0.25  # between two looks at the memory
+LOOK_S = 1.0  # between two looks at the memory, at the most; at first they come closer
 
 
 @dataclass(frozen=True)
@@ -37,12 +37,14 @@ class Watch(threading.Thread):
     Elsewhere nothing is seen, and `peak_mb` stays 0.
     """
 
-    def __init__(self, pid: int, every_s: float = LOOK_S) -> None:
+    def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
-        self.pid, self.every_s, self.peak_mb, self._ended = pid, every_s, 0.0, threading.Event()
+        self.pid, self.peak_mb, self._ended = pid, 0.0, threading.Event()
 
     def run(self) -> None:
-        while not self._ended.wait(self.every_s):
+        looks = 0
+        while not self._ended.wait(min(LOOK_S, 0.05 * (looks + 1))):
+            looks += 1
             family = sum(_megabytes(pid, "smaps_rollup", "Pss:") for pid in _family(self.pid))
             self.peak_mb = max(self.peak_mb, family, _megabytes(self.pid, "status", "VmHWM:"))
 
@@ -59,7 +61,12 @@ def run(
     log: Path | None = None,
     limit_s: float | None = None,
 ) -> Used:
-    """Run a command to its end, its output appended to `log` or dropped; past `limit_s` its whole group is ended."""
+    """Run a command to its end, its output appended to `log` or dropped; past `limit_s` its whole group is ended.
+
+    So it is where this process is interrupted or told to end.
+    """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with open(log or os.devnull, "ab") as output:
         start = time.perf_counter()
         process = subprocess.Popen(
@@ -79,6 +86,7 @@ def run(
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
             _end(process.pid)
+            process.wait()
             raise
         finally:
             timer.cancel()

@@ -13,36 +13,7 @@ import argparse
 import os
 import time
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import keras
-import numpy as np
-
-from tellapart import models, objectives
-from tellapart.augment import TUTORIAL as VARIED
-from tellapart.batches import Batches
-from tellapart.config import TUTORIAL
-
 N = 3200
-
-
-class Watch(keras.callbacks.Callback):
-    """Seconds of every epoch, and from its begin to its first batch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.epochs, self.waits, self.began, self.waiting = [], [], 0.0, True
-
-    def on_epoch_begin(self, epoch, logs=None) -> None:
-        self.began, self.waiting = time.perf_counter(), True
-
-    def on_train_batch_begin(self, batch, logs=None) -> None:
-        if self.waiting:
-            self.waits.append(time.perf_counter() - self.began)
-            self.waiting = False
-
-    def on_epoch_end(self, epoch, logs=None) -> None:
-        self.epochs.append(time.perf_counter() - self.began)
 
 
 def main() -> None:
@@ -50,6 +21,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=8)
     epochs = parser.parse_args().epochs
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+    import numpy as np
+
+    from tellapart import models, objectives
+    from tellapart.augment import TUTORIAL as VARIED
+    from tellapart.batches import Batches
+    from tellapart.config import TUTORIAL
+
+    class Watch(keras.callbacks.Callback):
+        """Seconds of every epoch, and from its begin to its first batch."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.epochs, self.waits, self.began, self.waiting = [], [], 0.0, True
+
+        def on_epoch_begin(self, epoch, logs=None) -> None:
+            self.began, self.waiting = time.perf_counter(), True
+
+        def on_train_batch_begin(self, batch, logs=None) -> None:
+            if self.waiting:
+                self.waits.append(time.perf_counter() - self.began)
+                self.waiting = False
+
+        def on_epoch_end(self, epoch, logs=None) -> None:
+            self.epochs.append(time.perf_counter() - self.began)
+
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (N, 64, 64, 3), dtype=np.uint8)
     print("| workers | median epoch | slowest epoch after the first | longest wait for a first batch |")

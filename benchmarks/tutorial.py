@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 EPOCHS, BATCH, SIZE_PX = 10, 32, 64
 
@@ -43,23 +44,25 @@ def link_split(data: Path, to: Path) -> dict[str, int]:
     return counts
 
 
-def tutorial(split: Path, seed: int, epochs: int) -> dict[str, float]:
-    """The tutorial's own code; what it reaches on the test pictures."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    import keras
-    from keras.layers import Conv2D, Dense, Dropout, Flatten, MaxPooling2D
+def flow(folder: Path, *, varied: bool, size_px: int = SIZE_PX, flip: bool = True, mode: str = "binary") -> Any:
+    """The tutorial's reading of a folder of class folders: `varied` and shuffled for training, or as it is."""
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-    keras.utils.set_random_seed(seed)
-    varied = ImageDataGenerator(rescale=1 / 255, shear_range=0.2, zoom_range=0.2, horizontal_flip=True)
-    plain = ImageDataGenerator(rescale=1 / 255)
-    how = {"target_size": (SIZE_PX, SIZE_PX), "batch_size": BATCH, "class_mode": "binary"}
-    training = varied.flow_from_directory(str(split / "training"), **how)
-    validation = plain.flow_from_directory(str(split / "validation"), shuffle=False, **how)
-    test = plain.flow_from_directory(str(split / "test"), shuffle=False, **how)
+    variation = {"shear_range": 0.2, "zoom_range": 0.2, "horizontal_flip": flip} if varied else {}
+    return ImageDataGenerator(rescale=1 / 255, **variation).flow_from_directory(
+        str(folder), target_size=(size_px, size_px), batch_size=BATCH, class_mode=mode, shuffle=varied
+    )
+
+
+def network(size_px: int = SIZE_PX, n_classes: int = 2) -> Any:
+    """The tutorial's network, compiled; for more than two classes it ends in a softmax."""
+    import keras
+    from keras.layers import Conv2D, Dense, Dropout, Flatten, MaxPooling2D
+
+    last = Dense(1, activation="sigmoid") if n_classes == 2 else Dense(n_classes, activation="softmax")
     model = keras.Sequential(
         [
-            keras.Input((SIZE_PX, SIZE_PX, 3)),
+            keras.Input((size_px, size_px, 3)),
             Conv2D(32, (3, 3), activation="relu"),
             MaxPooling2D((2, 2)),
             Conv2D(64, (3, 3), activation="relu"),
@@ -67,11 +70,24 @@ def tutorial(split: Path, seed: int, epochs: int) -> dict[str, float]:
             Flatten(),
             Dense(128, activation="relu"),
             Dropout(0.2),
-            Dense(1, activation="sigmoid"),
+            last,
         ]
     )
     # The rate of the tutorial's day. With today's default of 0.001 the network hardly learns.
-    model.compile(keras.optimizers.Adadelta(1.0), "binary_crossentropy", metrics=["accuracy"])
+    loss = "binary_crossentropy" if n_classes == 2 else "categorical_crossentropy"
+    model.compile(keras.optimizers.Adadelta(1.0), loss, metrics=["accuracy"])
+    return model
+
+
+def tutorial(split: Path, seed: int, epochs: int) -> dict[str, float]:
+    """The tutorial's own code; what it reaches on the test pictures."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    import keras
+
+    keras.utils.set_random_seed(seed)
+    training = flow(split / "training", varied=True)
+    validation, test = (flow(split / side, varied=False) for side in ("validation", "test"))
+    model = network()
     best = split.parent / f"best-{seed}.weights.h5"
     keep = keras.callbacks.ModelCheckpoint(best, "val_accuracy", save_best_only=True, save_weights_only=True)
     start = time.perf_counter()

@@ -18,7 +18,7 @@ from tellapart.cli import cli
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
-OF_OTHERS = {"--data", "--seeds", "--markdown", "--runs", "--write", "--no-cov"}  # options of scripts, not of the tool
+OF_OTHERS = {"--write", "--no-cov"}  # options that are neither the tool's nor a benchmark's
 
 
 def commands(group: click.Group, name: str) -> Iterator[tuple[str, click.Command]]:
@@ -59,6 +59,8 @@ def problems() -> Iterator[str]:
             yield f"docs/dependencies.md does not name {name}"
 
     known = {"--help", "--version"}
+    for script in ROOT.glob("benchmarks/**/*.py"):
+        known |= set(re.findall(r"add_argument\(\s*\"(--[a-z-]+)\"", script.read_text()))
     for _, command in commands(cli, "tellapart"):
         known |= {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
     for document in DOCUMENTS:

@@ -33,7 +33,7 @@ from tellapart.preprocess import Preprocess
 from tellapart.progress import Progress
 from tellapart.store import Store
 
-FIRST, FIRST_OF_CLASS = 512, 32  # pictures of the first round: at least so many, and so many of a class
+FIRST, FIRST_OF_CLASS = 1024, 32  # pictures of the first round: at least so many, and so many of a class
 POWER = 0.25  # errors fall with the number of pictures to this power, at best
 FEW = 500  # with fewer pictures in all there is no test split: each is answered by a head that did not see it
 CHUNK = 512  # pictures looked at between two looks at the clock, where there is a budget

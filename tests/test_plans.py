@@ -39,7 +39,7 @@ def test_auto_looks_at_the_pictures(tmp_path: Path, side: int, grey: bool, size:
     assert (recipe.network, recipe.size_px, recipe.store_px, recipe.flip) == ("residual", size, size * 5 // 4, flip)
     assert choice.reason.startswith(f"A residual network from scratch: 60 epochs at {size} px")
     # Tiny pictures do not begin smaller yet, and crops keep most of them.
-    assert (recipe.grow_from, recipe.crop_from) == ((1.0, 0.7) if size == 32 else (0.5, 0.35))
+    assert (recipe.grow_from, recipe.crop_from) == ((1.0, 0.85) if size == 32 else (0.5, 0.35))
     assert ("32 px suit pictures of" in choice.reason) == (size == 32)
     assert ("no mirroring" in choice.reason) != flip
     assert "\n" not in choice.reason

@@ -83,7 +83,7 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     tiny = side <= TINY_PX
     suited: dict[str, Any] = {"epochs": _epochs(catalog, SEEN_TINY if tiny else SEEN)}
     if tiny:
-        suited |= {"grow_from": 1.0, "crop_from": 0.7}  # smaller yet, or a small part of them, teaches little
+        suited |= {"grow_from": 1.0, "crop_from": 0.85}  # smaller yet, or a small part of them, teaches little
     notes = []
     if name == "auto" and tiny:
         suited["size_px"] = 32

@@ -174,8 +174,8 @@ TUTORIAL = Recipe(
     precision="auto",
 )
 
-# A residual network from scratch. Of 8,000 photos of cats and dogs, 5,399 for training and 2,000 for the test, 23 epochs:
-# 89.9 % (95 % sure: 88.5 to 91.1 %), 310 CPU seconds from start to exit on two cores (benchmarks.md says more).
+# A residual network from scratch. Cats and dogs, 5,399 photos for training and 2,000 for the test, 23 epochs: 89.9 %
+# (95 % sure: 88.5 to 91.1 %), 317 CPU seconds from start to exit on two cores (docs/benchmarks.md says more).
 #   tellapart train PHOTOS --recipe scratch
 SCRATCH = Recipe(
     name="scratch",

@@ -14,8 +14,8 @@ from tellapart.config import Recipe
 from tellapart.errors import SettingsError
 
 SMALLEST_PX = 32  # below, four halvings leave nothing to look at
-# What the last layer of `residual` sees is scaled by this. Its features are positive, some hundreds of them, so that their
-# common part would make the answers swing at the rates that suit the convolutions.
+# What the last layer of `residual` sees is scaled by this. Its features are positive, some hundreds of them, so that
+# their common part would make the answers swing at the rates that suit the convolutions.
 FEATURE_SCALE = 1 / 8
 
 

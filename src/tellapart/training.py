@@ -131,8 +131,8 @@ class _Best(keras.callbacks.Callback):
     Among epochs of equal accuracy the one of the lowest loss is the best: with few validation pictures many are equal,
     and the loss tells which of them is surest.
 
-    Where the rate fell to nothing by epoch `last`, that one is the best, whatever a few hundred pictures say: on cats and
-    dogs 600 of them preferred, by one picture, an epoch that was three points worse on the training pictures.
+    Where the rate fell to nothing by epoch `last`, that one is the best, whatever a few hundred pictures say: on cats
+    and dogs 600 of them preferred, by one picture, an epoch three points worse on the training pictures.
     """
 
     def __init__(self, patience: int | None, last: int | None = None) -> None:

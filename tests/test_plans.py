@@ -39,7 +39,7 @@ def test_auto_trains_a_network_for_tiny_pictures(tmp_path: Path, side: int, grey
     assert "32 px suit pictures of" in choice.reason
     # Tiny pictures do not begin smaller yet, and crops keep most of them.
     assert recipe.grow_from == 1
-    assert recipe.policy.crop_scale == (0.7, 1.0)
+    assert recipe.policy.crop_scale == (0.85, 1.0)
     assert ("no mirroring" in choice.reason) != flip
     assert "\n" not in choice.reason
 

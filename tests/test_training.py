@@ -144,6 +144,20 @@ def test_the_weights_of_the_best_epoch_are_kept(accuracies, losses, best) -> Non
     assert (callback.epoch, model.weights) == (best, [best])
 
 
+@pytest.mark.parametrize(
+    ("losses", "best"),
+    [([0.5, 0.4, 0.6], 3), ([0.5, 0.4, float("nan")], 2), ([0.5, 0.4], 2)],  # the third was interrupted
+)
+def test_the_last_epoch_of_one_cycle_is_kept(losses, best) -> None:
+    callback, model = training._Best(None, last=3), Weights()
+    callback.set_model(model)
+    for epoch, loss in enumerate(losses):
+        model.weights = [epoch + 1]
+        callback.on_epoch_end(epoch, {"val_accuracy": 0.9 - loss if loss == loss else 0.0, "val_loss": loss})
+    callback.on_train_end()
+    assert (callback.epoch, model.weights) == (best, [best])
+
+
 def test_patience_ends_a_training_that_does_not_get_better() -> None:
     outcome = run(RECIPE.override(learning_rate=1e-8, epochs=30, patience=2))
     assert len(outcome.history) < 30

@@ -236,7 +236,8 @@ TUTORIAL = Recipe(
     precision="auto",
 )
 
-# A residual network from scratch.
+# A residual network from scratch. Cats and dogs, 5,399 photos for training and 2,000 for the test, 23 epochs: 89.9 %
+# (95 % sure: 88.5 to 91.1 %), 317 CPU seconds from start to exit on two cores (docs/benchmarks.md says more).
 #   tellapart train PHOTOS --recipe scratch
 SCRATCH = Recipe(
     name="scratch",
@@ -249,7 +250,7 @@ SCRATCH = Recipe(
     augment="crop",
     flip=True,
     optimizer="sgd",
-    learning_rate=0.15,
+    learning_rate=0.3,
     schedule="one_cycle",
     weight_decay=2e-3,
     label_smoothing=0.1,

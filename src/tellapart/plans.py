@@ -96,7 +96,7 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
         raise SettingsError("--backbone goes with --recipe transfer; this is scratch. Leave one of them out.")
     suited: dict[str, Any] = {"epochs": _epochs(catalog, SEEN_TINY if tiny else SEEN)}
     if tiny:  # smaller yet, or a small part of them, teaches little
-        suited |= {"grow_from": 1.0, "policy": Augmentation(crop_scale=(0.7, 1.0))}
+        suited |= {"grow_from": 1.0, "policy": Augmentation(crop_scale=(0.85, 1.0))}
     notes = []
     if name == "auto" and tiny:
         suited["size_px"] = 32

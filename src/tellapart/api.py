@@ -82,7 +82,8 @@ def train(
         progress: True for bars and notes on standard error, False for silence, or an object that is told of them.
         options: `labels`, `path_column`, `label_column`, `split_column`, `keep_conflicts` (see `Reading`), and
             `size`, `epochs`, `batch_size`, `optimizer`, `learning_rate`, `dropout`, `conv`, `dense`, `augment`,
-            `flip`, `patience`, `precision` in place of the recipe's own (see `Settings`).
+            `flip`, `patience`, `precision` in place of the recipe's own (see `Settings`); for transfer `backbone`,
+            the name or the file of a pretrained network, and `download`, whether Keras may fetch its weights.
 
     Returns:
         The classifier, with its `evaluation` on the test split and its `report`.
@@ -108,7 +109,13 @@ def train(
         if isinstance(choice.recipe, Transfer):
             with _timed(times, "train"):
                 result = transfer.run(
-                    catalog, choice.recipe, seed=seed, cache=_cache(cache), progress=said, deadline=deadline
+                    catalog,
+                    choice.recipe,
+                    seed=seed,
+                    cache=_cache(cache),
+                    progress=said,
+                    deadline=deadline,
+                    network=choice.network,
                 )
             said.note(result.reason)
             learned = _Learned(
@@ -259,10 +266,10 @@ def plan(
     with _told(progress) as said:
         catalog = _scan(photos, reading, said)
         choice = plans.choose(catalog, recipe, settings)
-        if isinstance(choice.recipe, Recipe):
-            require_keras()
-        forecast = transfer.forecast if isinstance(choice.recipe, Transfer) else pipeline.forecast
-        return forecast(catalog, choice.recipe, choice.reason, cache=_cache(cache))  # pyright: ignore[reportArgumentType]
+        if isinstance(choice.recipe, Transfer):
+            return transfer.forecast(catalog, choice.recipe, choice.reason, cache=_cache(cache), network=choice.network)
+        require_keras()
+        return pipeline.forecast(catalog, choice.recipe, choice.reason, cache=_cache(cache))
 
 
 def preview(

@@ -2,6 +2,8 @@
 
 On disk, below the cache folder::
 
+    graphs/
+        <key>-<SHA-256>.onnx               a backbone's graph, and what its bytes must hash to
     pictures/
         80px-squash-<recipe>-<contents>/   one store, never changed once it has its name
             values.bin                     (N, …), C order, no header: pixels, uint8 (N, S, S, 3), or features
@@ -43,6 +45,7 @@ VALUES_NAME, INDEX_NAME = "values.bin", "index.json"
 
 _STORE_NAME = re.compile(r"(?P<size>\d{1,6})px-(?P<what>[a-z0-9_]+)-[0-9a-f]{12}-[0-9a-f]{16}")
 _LEFTOVER_NAME = re.compile(r"\.(building|removed)-(?P<owner>[0-9a-f]{8})-(?P<pid>\d{1,10})-[0-9a-f]{8}")
+_GRAPH_NAME = re.compile(r"(?P<key>[0-9a-f]{32})-(?P<sha256>[0-9a-f]{64})\.onnx")
 _LEFTOVER_AGE_S = 24 * 3600
 
 
@@ -79,8 +82,33 @@ def cache_folder(cache: str | Path | None = None) -> Path:
 
 
 def pictures_folder(cache: Path) -> Path:
-    """The only part of the cache folder that is ours."""
+    """Where the stores are; with graphs/ the only part of the cache folder that is ours."""
     return cache / "pictures"
+
+
+def graph_path(cache: Path, key: str, graph: bytes) -> Path:
+    """Where the graph of a key, 32 hex digits, belongs."""
+    return cache / "graphs" / f"{key}-{hashlib.sha256(graph).hexdigest()}.onnx"
+
+
+def recall_graph(cache: Path, key: str) -> bytes | None:
+    """The graph of a key; None where there is none whose bytes are those that were written."""
+    for path in _graphs(cache):
+        match = _GRAPH_NAME.fullmatch(path.name)
+        if match and match["key"] == key:
+            with contextlib.suppress(OSError):
+                graph = path.read_bytes()
+                if hashlib.sha256(graph).hexdigest() == match["sha256"]:
+                    return graph
+    return None
+
+
+def _graphs(cache: Path) -> list[Path]:
+    try:
+        found = sorted((cache / "graphs").iterdir())
+    except OSError:
+        return []
+    return [path for path in found if _GRAPH_NAME.fullmatch(path.name) and path.is_file()]
 
 
 def listing(cache: Path) -> list[StoreInfo]:
@@ -104,10 +132,10 @@ def listing(cache: Path) -> list[StoreInfo]:
 
 
 def clear(cache: Path) -> int:
-    """Remove all stores and leftovers; returns the bytes freed.
+    """Remove all stores, graphs and leftovers; returns the bytes freed.
 
-    Only files that this package wrote go, and the pictures/ folder once it is empty; never the cache folder
-    itself. What another running process is building stays. Raises `OutputError` where the disk refuses.
+    Only files that this package wrote go, and the folders pictures/ and graphs/ once they are empty; never the cache
+    folder itself. What another running process is building stays. Raises `OutputError` where the disk refuses.
     """
     folder = pictures_folder(cache)
     freed = 0
@@ -120,8 +148,14 @@ def clear(cache: Path) -> int:
                     f"It must be possible to remove {shown(path)}; {because(error)}. Close the programs that "
                     f"use it and check its permissions."
                 ) from error
-    with contextlib.suppress(OSError):  # not empty, or never there: it stays as it is
-        folder.rmdir()
+    for path in _graphs(cache):
+        with contextlib.suppress(OSError):  # gone meanwhile, or not ours to remove
+            size = path.stat().st_size
+            path.unlink()
+            freed += size
+    for ours in (folder, cache / "graphs"):
+        with contextlib.suppress(OSError):  # not empty, or never there: it stays as it is
+            ours.rmdir()
     return freed
 
 

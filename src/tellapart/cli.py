@@ -101,7 +101,13 @@ _debug = click.option("--debug", is_flag=True, help="Show where an error comes f
 @click.argument("photos")
 @click.option("-o", "--output", metavar="MODEL.tellapart", help="Where to save. [default: PHOTOS' name + .tellapart]")
 @click.option("--recipe", default="auto", show_default=True, help="auto, transfer, scratch or tutorial.")
-@click.option("--backbone", metavar="NAME", help="The pretrained network of recipe transfer.")
+@click.option(
+    "--backbone",
+    metavar="NAME",
+    help="The pretrained network of recipe transfer: efficientnet-lite0, -lite1 or -lite2, which are installed; one of "
+    "keras.applications, like MobileNetV2; FILE.keras; or NAME:FILE.weights.h5. [default: efficientnet-lite2]",
+)
+@click.option("--download", is_flag=True, help="Let Keras fetch the weights of --backbone. Nothing else ever does.")
 @click.option("--budget", metavar="TIME", help="The time to use in all, like 60s, 5m or 1h30m.")
 @click.option("--size", type=int, metavar="PX", help="Side of the square that the network sees, a multiple of 32.")
 @click.option("--epochs", type=int, metavar="N", help="Passes over the training pictures.")

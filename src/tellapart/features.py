@@ -14,23 +14,30 @@ from pathlib import Path
 
 import numpy as np
 
-from tellapart import backbones, store, streams
-from tellapart.backbones import Backbone
+from tellapart import store, streams
 from tellapart.engine import EMBEDDING
+from tellapart.errors import BackboneError
+from tellapart.networks import Network
 from tellapart.preprocess import Preprocess
 from tellapart.store import Contents, Decoded, Kind, Store
 
+LARGEST = float(np.finfo(np.float16).max)  # features are kept as float16
 SAMPLE = 16  # pictures on which the way to run the backbone is chosen
 
 
 class Extractor:
     """A frozen backbone at one size, ready for pictures."""
 
-    def __init__(self, backbone: Backbone, preprocess: Preprocess, cache: Path) -> None:
-        self.backbone, self.preprocess = backbone, preprocess
+    def __init__(self, network: Network, cache: Path) -> None:
+        self.network, self.preprocess = network, Preprocess(network.size_px)
         self._cache = cache
-        self._graph = backbones.graph(backbone, preprocess.size_px)
+        self._graph = network.graph(cache, None)
         self._stream: streams.Stream | None = None
+
+    @property
+    def graph_bytes(self) -> int:
+        """How large the backbone's graph is."""
+        return len(self._graph)
 
     @property
     def way(self) -> str | None:
@@ -48,11 +55,11 @@ class Extractor:
         """
         self._begin(files)
         assert self._stream is not None
-        name = f"{self.preprocess.size_px}px-{self.backbone.name.replace('-', '_')}"
+        name = f"{self.preprocess.size_px}px-{self.network.slug}"
         kind = Kind(
             name,
-            [self.preprocess.as_dict(), store.decoder_versions(), self.backbone.source.sha256, self._stream.way],
-            (self.backbone.n_features,),
+            [self.preprocess.as_dict(), store.decoder_versions(), self.network.fingerprint, self._stream.way],
+            (self.network.n_features,),
             np.dtype(np.float16),
             self._made,
         )
@@ -75,7 +82,8 @@ class Extractor:
         sample = [one.value for one in read if one.value is not None]
         size = self.preprocess.size_px
         pixels = np.stack(sample) if sample else np.zeros((1, size, size, 3), np.uint8)
-        return streams.choose(self._graph, EMBEDDING, pixels, self.backbone.name, self._cache)
+        name = f"{self.network.name} {self.network.fingerprint}"
+        return streams.choose(self._graph, EMBEDDING, pixels, name, self._cache)
 
     def _made(self, todo: Contents, threads: int, block: int) -> Iterator[Decoded]:
         """Decode and run; what cannot be read comes as it is, between the others."""
@@ -98,6 +106,11 @@ class Extractor:
         assert self._stream is not None  # `extract` has made it
         done = 0
         for (features,) in self._stream.run(batches()):
+            if not np.abs(features).max() <= LARGEST:  # NaN too
+                raise BackboneError(
+                    f"Features must be numbers up to {LARGEST:,.0f}; {self.network.name} gives others. Put the scaling "
+                    f"of pixels, 0 to 255, into the network."
+                )
             for row in features:
                 yield Decoded(names[done], row.astype(np.float16))
                 done += 1

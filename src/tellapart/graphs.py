@@ -13,7 +13,7 @@ import logging
 import tempfile
 import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ import numpy as np
 from keras import layers
 
 from tellapart import kernels, provenance
+from tellapart.backbones import Head
 from tellapart.engine import EMBEDDING, FEATURE_MAP, LOGITS, Engine
 from tellapart.errors import InputError
 
@@ -120,6 +121,44 @@ def ends_in_logits(model: keras.Model) -> bool:
     return not _closing(model)
 
 
+def feature_tensor(model: keras.Model) -> Any:
+    """What the closing Dense layer sees, be that followed by an activation; the answer itself where there is none."""
+    last = _ending(model)[-1]
+    return last.input if isinstance(last, layers.Dense) else model.outputs[0]
+
+
+def at_size(model: keras.Model, output: Any, size_px: int, *, taken: Sequence[str] = ()) -> keras.Model:
+    """A copy of `model` up to `output`: pixels, uint8 (B, S, S, 3), in, every layer in float32 and not compiled.
+
+    `model` takes (None, None, None, 3) or just this size. Layers whose name is `taken` get another one.
+    """
+    as_float = layers.Rescaling(1.0, name="as_float")
+
+    def renamed(layer: Any) -> Any:
+        config = layer.get_config()
+        if "dtype" in config and not isinstance(layer, layers.InputLayer):
+            config["dtype"] = "float32"
+        if config.get("name") in taken:
+            config["name"] += "_inside"
+        return layer.__class__.from_config(config)
+
+    def call(layer: Any, *args: Any, **settings: Any) -> Any:
+        if args and getattr(args[0], "dtype", None) == "uint8":
+            args = (as_float(args[0]), *args[1:])
+        return layer(*args, **settings)
+
+    body = keras.Model(model.inputs[0], output)
+    pixels = keras.Input((size_px, size_px, 3), dtype="uint8", name="pixels")
+    copy = keras.models.clone_model(
+        body, input_tensors=pixels, clone_function=renamed, call_function=call, recursive=True
+    )
+    copy.set_weights(body.get_weights())
+    for layer in copy._flatten_layers(include_self=False):
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()
+    return copy
+
+
 def _ending(model: keras.Model) -> list[Any]:
     """The layers that a network ends in, from its last one back to the first that is no activation."""
     ending: list[Any] = [model.layers[-1]]
@@ -176,20 +215,54 @@ def _last_map(tensor: Any) -> Any:
 
 def to_onnx(model: keras.Model) -> bytes:
     """The graph of a float32 `model` (see the head of this module) as the bytes of one ONNX file."""
+    return _exported(three_outputs(model), [LOGITS, EMBEDDING, FEATURE_MAP])
+
+
+def features_to_onnx(model: keras.Model) -> bytes:
+    """The graph of a float32 `model` that gives features (B, D), in the bytes of one ONNX file.
+
+    Input: `pixels`, uint8 (B, S, S, 3). Outputs: `embedding` and `feature_map`.
+    """
+    features = model.outputs[0]
+    feature_map = _last_map(features)
+    if feature_map is None:
+        feature_map = layers.Rescaling(1.0, dtype="float32")(model.inputs[0])
+    two = keras.Model(model.inputs[0], [layers.Flatten(dtype="float32")(features), feature_map])
+    pixels = keras.Input(tuple(model.inputs[0].shape[1:]), dtype="uint8")
+    return _exported(keras.Model(pixels, two(pixels, training=False)), [EMBEDDING, FEATURE_MAP])
+
+
+def with_head(graph: bytes, head: Head) -> bytes:
+    """A graph of `features_to_onnx` with a head: its outputs are what a bundle asks for."""
+    import onnx
+    from onnx import TensorProto, helper, numpy_helper
+
+    model = onnx.load_from_string(graph)
+    names = ("answer_kernel", "answer_bias")
+    for name, value in zip(names, (head.kernel, head.bias), strict=True):
+        model.graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(value, np.float32), name))
+    model.graph.node.append(helper.make_node("Gemm", [EMBEDDING, *names], [LOGITS], "answer"))
+    logits = helper.make_tensor_value_info(LOGITS, TensorProto.FLOAT, ["batch", len(head.bias)])
+    model.graph.output.insert(0, logits)
+    onnx.checker.check_model(model, full_check=True)
+    return model.SerializeToString()
+
+
+def _exported(model: keras.Model, outputs: list[str]) -> bytes:
+    """The graph of a float32 `model` with the names of its outputs."""
     import onnx
 
-    three = three_outputs(model)
     size = tuple(model.inputs[0].shape[1:])
-    three(np.zeros((1, *size), dtype="uint8"))  # Keras exports only what was called once
+    model(np.zeros((1, *size), dtype="uint8"))  # Keras exports only what was called once
     logging.getLogger("tf2onnx").setLevel(logging.ERROR)
     with tempfile.TemporaryDirectory(prefix="tellapart-") as folder, warnings.catch_warnings():
         # The exporter looks for a name that numpy has taken out.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         path = Path(folder, "model.onnx")
         signature = [keras.InputSpec(shape=(None, *size), dtype="uint8", name="pixels")]
-        three.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=signature)
+        model.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=signature)
         exported = onnx.load(path)
-    _rename(exported.graph, [LOGITS, EMBEDDING, FEATURE_MAP])
+    _rename(exported.graph, outputs)
     onnx.checker.check_model(exported, full_check=True)
     return exported.SerializeToString()
 

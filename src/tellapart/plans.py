@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from tellapart import backbones, pictures
+from tellapart import networks, pictures
 from tellapart.catalog import Catalog
 from tellapart.config import OWN, RECIPE_NAMES, RECIPES, RIVAL, SCRATCH, TRANSFER, Recipe, Transfer, check_size
 from tellapart.errors import PictureError, SettingsError
@@ -37,10 +37,12 @@ class Settings(TypedDict, total=False):
     flip: bool | None
     patience: int | None
     precision: str | None
-    backbone: str | None  # which pretrained network, transfer only
+    backbone: str | None  # which pretrained network, transfer only; see `networks.find`
+    download: bool | None  # whether Keras may fetch the weights of that network
 
 
-OF_TRAINING = tuple(name for name in Settings.__annotations__ if name not in ("size", "backbone"))
+OF_TRANSFER = ("backbone", "download")  # settings that no `Recipe` has
+OF_TRAINING = tuple(name for name in Settings.__annotations__ if name not in ("size", *OF_TRANSFER))
 FIELDS = {"size": "size_px", "conv": "channels"}  # where a setting's short name is not its field's
 
 
@@ -51,6 +53,7 @@ class Choice:
     recipe: Recipe | Transfer
     reason: str  # one sentence for the user
     rival: Transfer | None = None  # what it is to be compared with by validation, where that is open
+    network: networks.Network | None = None  # the backbone of a `Transfer`, ready
 
 
 def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None = None) -> Choice:
@@ -65,8 +68,12 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     Raises:
         SettingsError: an unknown recipe, or a setting that is out of range or not this recipe's.
     """
-    check_size(asked.get("size"))
-    settings = {FIELDS.get(setting, setting): value for setting, value in asked.items() if setting != "backbone"}
+    backbone = asked.get("backbone")
+    if backbone is None:
+        check_size(asked.get("size"))
+        if asked.get("download"):
+            raise SettingsError("--download goes with --backbone NAME; got it alone. Leave it out, or name a network.")
+    settings = {FIELDS.get(setting, setting): value for setting, value in asked.items() if setting not in OF_TRANSFER}
     if own_size_px is not None:
         for setting in ("size", "conv", "dense", "dropout", "precision", "backbone"):
             value = asked.get(setting)
@@ -80,7 +87,7 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     if name not in RECIPE_NAMES:
         raise SettingsError(f"--recipe must be one of {', '.join(RECIPE_NAMES)}; got {name!r}.")
     if name == "tutorial":
-        if asked.get("backbone") is not None:
+        if backbone is not None:
             raise SettingsError("--backbone goes with --recipe transfer; got it with tutorial. Leave one of them out.")
         reason = "The tutorial's network and settings, as asked for."
         return Choice(RECIPES[name].override(**settings), reason)
@@ -92,7 +99,7 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     trained = [setting for setting in OF_TRAINING if asked.get(setting) is not None]
     if name == "transfer" or (name == "auto" and not tiny and not trained):
         return _transfer(asked, trained, side)
-    if asked.get("backbone") is not None:
+    if backbone is not None:
         raise SettingsError("--backbone goes with --recipe transfer; this is scratch. Leave one of them out.")
     suited: dict[str, Any] = {"epochs": _epochs(catalog, SEEN_TINY if tiny else SEEN)}
     if tiny:  # smaller yet, or a small part of them, teaches little
@@ -123,10 +130,12 @@ def _transfer(asked: Settings, trained: Sequence[str], side: int) -> Choice:
             f"Leave it out, or take --recipe scratch."
         )
     SCRATCH.override(**{name: value for name, value in asked.items() if name not in Settings.__annotations__})
-    given = {"backbone": asked.get("backbone"), "size_px": asked.get("size")}
-    recipe = dataclasses.replace(TRANSFER, **{field: value for field, value in given.items() if value is not None})
-    backbones.known(recipe.backbone)
-    return Choice(recipe, f"A classifier on what a pretrained {recipe.backbone} sees at {recipe.size_px} px.")
+    network = networks.find(
+        asked.get("backbone") or TRANSFER.backbone, asked.get("size"), download=bool(asked.get("download"))
+    )
+    recipe = dataclasses.replace(TRANSFER, backbone=network.name, size_px=network.size_px)
+    reason = f"A classifier on what a pretrained {network.name} sees at {network.size_px} px."
+    return Choice(recipe, reason, network=network)
 
 
 def _epochs(catalog: Catalog, seen: int) -> int:

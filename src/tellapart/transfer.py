@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart import backbones, features, kerasfile, metrics, preprocess, provenance, splits
+from tellapart import backbones, features, metrics, networks, preprocess, provenance, splits
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
 from tellapart import head as heads
@@ -43,7 +43,6 @@ END_S = 3.0  # to fit, write and end, besides what grows with the number of pict
 FIT_SHARE = 0.1  # time to fit, as a share of the time to look
 TEST_SHARE = 0.3  # of the pictures that a budget allows, at most, for the test
 CHECKED = 8  # pictures that the finished graph answers too, to see that it agrees with the features
-BUNDLE_BYTES = 45_000_000  # of a bundle's network, twice; about, and at most
 CROSS_VALIDATION = "cross-validation"
 
 
@@ -76,8 +75,9 @@ def run(
     cache: Path,
     progress: Progress,
     deadline: float | None = None,
+    network: networks.Network | None = None,
 ) -> Result:
-    """Fit a head for the classes of `catalog` on the recipe's backbone.
+    """Fit a head for the classes of `catalog` on the recipe's backbone, or on `network` where it is found already.
 
     `deadline` is when all must be done, on `time.monotonic`'s clock: as many pictures are looked at as it allows.
 
@@ -86,10 +86,10 @@ def run(
         BackboneError, MissingPackageError: the backbone's weights are not as they should be, or not there.
     """
     start = time.perf_counter()
-    backbone, how = backbones.known(recipe.backbone), Preprocess(recipe.size_px)
+    network, how = network or networks.find(recipe.backbone, recipe.size_px), Preprocess(recipe.size_px)
     sides = _sides(catalog, seed)
-    with kerasfile.Writer(recipe.backbone, recipe.size_px) as writer:
-        look = _Looker(catalog, features.Extractor(backbone, how, cache), progress)
+    with network.writer() as writer:
+        look = _Looker(catalog, features.Extractor(network, cache), progress)
         if deadline is None:
             train, fitted, rounds = _learn(catalog, recipe, sides.train, look, seed=seed)
             asked = sides.test
@@ -106,7 +106,7 @@ def run(
                 f"Add pictures that are not copies of each other."
             )
         progress.update("Saving", 0, 1)
-        graph = backbones.graph(backbone, recipe.size_px, fitted.head)
+        graph = network.graph(cache, fitted.head)
         keras_file = writer.write(fitted.head)
         progress.update("Saving", 1, 1)
     skipped = sorted(
@@ -143,7 +143,7 @@ def run(
     unjudged = len(sides.test) - len(test) - sum(i in look.unreadable for i in sides.test)
     record = {
         "epochs": 0,
-        "backbone": backbone.name,
+        "backbone": network.name,
         "engine": look.extractor.way,
         "strength": fitted.strength,
         "precision": "float32",
@@ -161,7 +161,7 @@ def run(
         "abstention": {},  # it always answers
         "metrics": {side: each.record() for side, each in evaluations.items()},
         "training": record,
-        "provenance": provenance.record(catalog.fingerprint, recipe.as_dict(), seed),
+        "provenance": provenance.record(catalog.fingerprint, recipe.as_dict(), seed) | {"backbone": network.as_dict()},
     }
     bundle = bundles.make(
         manifest,
@@ -361,11 +361,14 @@ def _reason(
     return f"{said}."
 
 
-def forecast(catalog: catalogs.Catalog, recipe: Transfer, reason: str, *, cache: Path) -> dict[str, Any]:
+def forecast(
+    catalog: catalogs.Catalog, recipe: Transfer, reason: str, *, cache: Path, network: networks.Network | None = None
+) -> dict[str, Any]:
     """What `run` will do: its recipe and counts, and how long and how large, measured on a few pictures."""
     sides = _sides(catalog, seed=0)
     counts = {"train": len(sides.train), "validation": len(sides.validation), "test": len(sides.test)}
-    extractor = features.Extractor(backbones.known(recipe.backbone), Preprocess(recipe.size_px), cache)
+    network = network or networks.find(recipe.backbone, recipe.size_px)
+    extractor = features.Extractor(network, cache)
     rate = extractor.speed([(catalog.entries[i].path, catalog.entries[i].content) for i in sides.train[:FIRST_CHUNK]])
     n = sum(counts.values())
     return {
@@ -378,8 +381,8 @@ def forecast(catalog: catalogs.Catalog, recipe: Transfer, reason: str, *, cache:
         "notes": list(catalog.notes),
         "seconds": {"decode": 0.0, "train": round(n / rate, 1), "total": round((1 + FIT_SHARE) * n / rate + END_S, 1)},
         "disk_bytes": {
-            "cache": 2 * n * backbones.known(recipe.backbone).n_features,
-            "bundle": BUNDLE_BYTES + 2 * len(sides.train) * backbones.known(recipe.backbone).n_features,
+            "cache": 2 * n * network.n_features,
+            "bundle": 2 * extractor.graph_bytes + 2 * len(sides.train) * network.n_features,
         },
     }
 

@@ -208,5 +208,5 @@ def test_values_that_lie_elsewhere_are_refused(tmp_path):
     with h5py.File(tmp_path / "ring.h5", "w") as file:
         file["a"] = file.create_group("b")
         file["b/up"] = file["b"]
-    with pytest.raises(BackboneError, match=r"at most|has more"):
+    with pytest.raises(BackboneError, match="at most 64 groups deep"):
         kerasmodels.check_hdf5(tmp_path / "ring.h5")

@@ -118,7 +118,7 @@ def test_the_tutorial_deeper() -> None:
         ("auto", {"dense": [32]}, "--dense goes with --recipe tutorial; got it with auto."),
         ("magic", {}, "--recipe must be one of auto, transfer, tutorial, scratch; got 'magic'."),
         ("transfer", {"flip": True}, "transfer trains no network, so it has no flip to set."),
-        ("transfer", {"backbone": "x"}, "A backbone must be one of efficientnet-lite0"),
+        ("transfer", {"backbone": "x"}, "--backbone must be one of efficientnet-lite0"),
         ("scratch", {"backbone": "efficientnet-lite0"}, "--backbone goes with --recipe transfer; this is scratch."),
         (
             "tutorial",

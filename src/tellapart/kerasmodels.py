@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MAX_BYTES = {CONFIG: 50_000_000, METADATA: 1_000_000, WEIGHTS: 4_000_000_000}
-MAX_NODES = 200_000  # groups and tables in a file of weights
+MAX_NODES, MAX_GROUPS = 50_000, 64  # groups and tables in a file of weights, and groups in one another
 MAX_DEPTH = 200  # of a configuration
 MAX_FEATURES = 8192
 MAX_FEATURE = 60_000.0  # features are kept as float16
@@ -232,16 +232,20 @@ def _items(group: Any) -> Iterator[Any]:
     """Every group and table below `group`; BackboneError for a link to elsewhere."""
     import h5py
 
-    waiting = [group]
+    waiting = [(group, 0)]
     while waiting:
-        group = waiting.pop()
+        group, depth = waiting.pop()
+        if depth > MAX_GROUPS:  # a group can hold itself
+            raise BackboneError(
+                f"A file of weights must be at most {MAX_GROUPS} groups deep; it is deeper. Save it again."
+            )
         for key in group:
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                 raise BackboneError(f"A file of weights must have no links in it; {key!s:.80} is one. Save it again.")
             item = group[key]
             yield item
             if isinstance(item, h5py.Group):
-                waiting.append(item)
+                waiting.append((item, depth + 1))
 
 
 def _check_members(archive: zipfile.ZipFile, name: str) -> None:

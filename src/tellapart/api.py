@@ -80,7 +80,7 @@ def train(
         progress: True for bars and notes on standard error, False for silence, or an object that is told of them.
         options: `labels`, `path_column`, `label_column`, `split_column`, `keep_conflicts` (see `Reading`), and
             `size`, `epochs`, `batch_size`, `optimizer`, `learning_rate`, `dropout`, `conv`, `dense`, `augment`,
-            `flip`, `patience`, `precision` in place of the recipe's own (see `Settings`).
+            `flip`, `patience`, `precision`, `backbone`, `fine_tune` in place of the recipe's own (see `Settings`).
 
     Returns:
         The classifier, with its `evaluation` on the test split and its `report`.
@@ -152,7 +152,8 @@ class _Learned:
     @property
     def evaluation(self) -> Evaluation:
         """The one to believe."""
-        return self.evaluations.get("test") or self.evaluations[transfer.CROSS_VALIDATION]
+        best = ("test", transfer.CROSS_VALIDATION, "validation")
+        return next(self.evaluations[side] for side in best if side in self.evaluations)
 
 
 def _train_network(

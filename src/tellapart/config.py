@@ -20,6 +20,7 @@ AUGMENTATIONS = (*policies.NAMED, policies.OWN)
 OPTIMIZERS = ("adadelta", "adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "one_cycle")
 SHORTEST_BUDGET_S, LONGEST_BUDGET_S = 5.0, 30 * 24 * 3600.0
+FINE_TUNE = ("auto", "always", "never")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 
 
@@ -127,6 +128,9 @@ class Transfer:
     size_px: int = _setting("side of the square that the network sees", default=288, low=32, high=512)
     enough: float = _setting(
         "accuracy that more pictures must promise to be looked at; 0: all of them are", default=0.003, low=0.0, high=1.0
+    )
+    fine_tune: str = _setting(
+        "whether the top of the backbone is trained as well; auto: where it can pay", default="auto", among=FINE_TUNE
     )
 
     def __post_init__(self) -> None:

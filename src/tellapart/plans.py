@@ -38,9 +38,11 @@ class Settings(TypedDict, total=False):
     patience: int | None
     precision: str | None
     backbone: str | None  # which pretrained network, transfer only
+    fine_tune: bool | None  # whether its top is trained as well, transfer only; None: where it can pay
 
 
-OF_TRAINING = tuple(name for name in Settings.__annotations__ if name not in ("size", "backbone"))
+OF_TRANSFER = ("backbone", "fine_tune")
+OF_TRAINING = tuple(name for name in Settings.__annotations__ if name not in ("size", *OF_TRANSFER))
 FIELDS = {"size": "size_px", "conv": "channels"}  # where a setting's short name is not its field's
 
 
@@ -65,9 +67,9 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
         SettingsError: an unknown recipe, or a setting that is out of range or not this recipe's.
     """
     check_size(asked.get("size"))
-    settings = {FIELDS.get(setting, setting): value for setting, value in asked.items() if setting != "backbone"}
+    settings = {FIELDS.get(setting, setting): value for setting, value in asked.items() if setting not in OF_TRANSFER}
     if own_size_px is not None:
-        for setting in ("size", "conv", "dense", "dropout", "precision", "backbone"):
+        for setting in ("size", "conv", "dense", "dropout", "precision", *OF_TRANSFER):
             value = asked.get(setting)
             if value not in (None, own_size_px if setting == "size" else None):
                 raise SettingsError(
@@ -79,8 +81,7 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     if name not in RECIPE_NAMES:
         raise SettingsError(f"--recipe must be one of {', '.join(RECIPE_NAMES)}; got {name!r}.")
     if name == "tutorial":
-        if asked.get("backbone") is not None:
-            raise SettingsError("--backbone goes with --recipe transfer; got it with tutorial. Leave one of them out.")
+        _check_of_transfer(asked, "got it with tutorial")
         reason = "The tutorial's network and settings, as asked for."
         return Choice(RECIPES[name].override(**settings), reason)
     for setting in ("conv", "dense"):
@@ -91,8 +92,7 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     trained = [setting for setting in OF_TRAINING if asked.get(setting) is not None]
     if name == "transfer" or (name == "auto" and not tiny and not trained):
         return _transfer(asked, trained, side)
-    if asked.get("backbone") is not None:
-        raise SettingsError("--backbone goes with --recipe transfer; this is scratch. Leave one of them out.")
+    _check_of_transfer(asked, "this is scratch")
     suited = {"epochs": _epochs(catalog, SEEN_TINY if tiny else SEEN)}
     notes = []
     if name == "auto" and tiny:
@@ -110,6 +110,13 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     return Choice(recipe, f"A residual network from scratch: {recipe.epochs} epochs at {recipe.size_px} px{why}.")
 
 
+def _check_of_transfer(asked: Settings, but: str) -> None:
+    for setting in OF_TRANSFER:
+        if asked.get(setting) is not None:
+            option = setting.replace("_", "-")
+            raise SettingsError(f"--{option} goes with --recipe transfer; {but}. Leave one of them out.")
+
+
 def _transfer(asked: Settings, trained: Sequence[str], side: int) -> Choice:
     if trained:
         raise SettingsError(
@@ -117,7 +124,12 @@ def _transfer(asked: Settings, trained: Sequence[str], side: int) -> Choice:
             f"Leave it out, or take --recipe scratch."
         )
     SCRATCH.override(**{name: value for name, value in asked.items() if name not in Settings.__annotations__})
-    given = {"backbone": asked.get("backbone"), "size_px": asked.get("size")}
+    wish = asked.get("fine_tune")
+    given = {
+        "backbone": asked.get("backbone"),
+        "size_px": asked.get("size"),
+        "fine_tune": None if wish is None else "always" if wish else "never",
+    }
     recipe = dataclasses.replace(TRANSFER, **{field: value for field, value in given.items() if value is not None})
     backbones.known(recipe.backbone)
     return Choice(recipe, f"A classifier on what a pretrained {recipe.backbone} sees at {recipe.size_px} px.")

@@ -83,7 +83,8 @@ def train(
         options: `labels`, `path_column`, `label_column`, `split_column`, `keep_conflicts` (see `Reading`), and
             `size`, `epochs`, `batch_size`, `optimizer`, `learning_rate`, `dropout`, `conv`, `dense`, `augment`,
             `flip`, `patience`, `precision` in place of the recipe's own (see `Settings`); for transfer `backbone`,
-            the name or the file of a pretrained network, and `download`, whether Keras may fetch its weights.
+            the name or the file of a pretrained network, `download`, whether Keras may fetch its weights, and
+            `fine_tune`, whether its top is trained as well.
 
     Returns:
         The classifier, with its `evaluation` on the test split and its `report`.
@@ -168,7 +169,8 @@ class _Learned:
     @property
     def evaluation(self) -> Evaluation:
         """The one to believe."""
-        return self.evaluations.get("test") or self.evaluations[transfer.CROSS_VALIDATION]
+        best = ("test", transfer.CROSS_VALIDATION, "validation")
+        return next(self.evaluations[side] for side in best if side in self.evaluations)
 
 
 def _rival(

@@ -168,25 +168,26 @@ def _filters(wanted: float) -> int:
 
 
 @functools.cache
-def _weights(backbone: Backbone) -> dict[str, np.ndarray]:
+def pretrained(backbone: Backbone) -> dict[str, np.ndarray]:
+    """The weights that come with the backbone, by name: a convolution's is (O, I, H, W), a normalisation's (O,)."""
     return weights.read(backbone.source)
 
 
 def imagenet_head(backbone: Backbone) -> Head:
     """The classifier that the backbone was trained with: kernel (D, 1000), bias (1000,)."""
-    tensors = _weights(backbone)
+    tensors = pretrained(backbone)
     return Head(tensors["_fc.weight"].T, tensors["_fc.bias"])
 
 
-def network(backbone: Backbone, size_px: int) -> keras.Model:
-    """The backbone as a Keras model of standard layers.
+def network(backbone: Backbone, size_px: int, tensors: dict[str, np.ndarray] | None = None) -> keras.Model:
+    """The backbone as a Keras model of standard layers, with its own weights or those of `tensors` in their place.
 
     Input: pixels, uint8 range (B, S, S, 3). Output: features (B, D).
     """
     import keras
     from keras import layers
 
-    tensors = _weights(backbone)
+    tensors = pretrained(backbone) | (tensors or {})
     pixels = keras.Input((size_px, size_px, 3), dtype="uint8", name="pixels")
     x = layers.Rescaling(1 / SPREAD, offset=-CENTRE / SPREAD, name="rescaling")(pixels)
     for block in blocks(backbone):
@@ -224,16 +225,25 @@ def with_head(body: keras.Model, head: Head) -> keras.Model:
     return model
 
 
-def graph(backbone: Backbone, size_px: int, head: Head | None = None) -> bytes:
+def graph(
+    backbone: Backbone,
+    size_px: int,
+    head: Head | None = None,
+    *,
+    tensors: dict[str, np.ndarray] | None = None,
+    until: int | None = None,
+) -> bytes:
     """The backbone as an ONNX graph, its normalisations folded into its convolutions.
 
     Input: `pixels`, uint8 (B, S, S, 3). Outputs: `embedding`, float32 (B, D); with a `head` also `logits` (B, C) and
-    `feature_map` (B, H, W, D), which is what a bundle asks for.
+    `feature_map` (B, H, W, D), which is what a bundle asks for. `tensors` take the place of the backbone's own weights.
+    With `until` the graph ends after so many blocks, and its one output is `feature_map`, (B, H, W, K) there.
     """
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    tensors = _weights(backbone)
+    tensors = pretrained(backbone) | (tensors or {})
+    row = list(blocks(backbone))[:until]
     nodes, constants = [], []
 
     def add(op: str, inputs: list[str], output: str, **attributes: Any) -> str:
@@ -250,11 +260,10 @@ def graph(backbone: Backbone, size_px: int, head: Head | None = None) -> bytes:
     x = add("Sub", [x, constant("centre", np.float32(CENTRE))], "centred")
     x = add("Mul", [x, constant("scale", np.float32(1 / SPREAD))], "scaled")
     x = add("Transpose", [x], "planes", perm=[0, 3, 1, 2])
-    for block in blocks(backbone):
+    for block in row:
         entry = x
         for one in block.convolutions:
-            gain, shift = _folded(tensors, one.norm)
-            kernel = tensors[f"{one.key}.weight"] * gain[:, None, None, None]
+            kernel, shift = folded(tensors, one)
             inputs = [x, constant(f"{one.name}_kernel", kernel), constant(f"{one.name}_bias", shift)]
             group = one.filters if one.depthwise else 1
             sides = [one.kernel] * 2
@@ -271,16 +280,22 @@ def graph(backbone: Backbone, size_px: int, head: Head | None = None) -> bytes:
                 x = add("Clip", [x, "zero", "six"], f"{one.name}_relu6")
         if block.skip:
             x = add("Add", [x, entry], f"{block.convolutions[-1].name}_skip")
-    pooled = add("GlobalAveragePool", [x], "pooled")
-    add("Flatten", [pooled], EMBEDDING, axis=1)
-    outputs: list[tuple[str, list[Any]]] = [(EMBEDDING, ["batch", backbone.n_features])]
+    outputs: list[tuple[str, list[Any]]] = []
+    if head is not None:
+        outputs.append((LOGITS, ["batch", len(head.bias)]))
+    if until is None:
+        pooled = add("GlobalAveragePool", [x], "pooled")
+        add("Flatten", [pooled], EMBEDDING, axis=1)
+        outputs.append((EMBEDDING, ["batch", backbone.n_features]))
     if head is not None:
         inputs = [EMBEDDING, constant("answer_kernel", head.kernel), constant("answer_bias", head.bias)]
         add("Gemm", inputs, LOGITS)
+    if head is not None or until is not None:
         add("Transpose", [x], FEATURE_MAP, perm=[0, 2, 3, 1])
-        side = math.ceil(size_px / 32)
-        outputs.insert(0, (LOGITS, ["batch", len(head.bias)]))
-        outputs.append((FEATURE_MAP, ["batch", side, side, backbone.n_features]))
+        side = size_px
+        for stride in (one.stride for block in row for one in block.convolutions):
+            side = math.ceil(side / stride)
+        outputs.append((FEATURE_MAP, ["batch", side, side, row[-1].convolutions[-1].filters]))
     drawn = helper.make_graph(
         nodes,
         "tellapart",
@@ -295,9 +310,22 @@ def graph(backbone: Backbone, size_px: int, head: Head | None = None) -> bytes:
     return model.SerializeToString()
 
 
-def _folded(tensors: dict[str, np.ndarray], norm: str) -> tuple[np.ndarray, np.ndarray]:
-    """Factor and shift of a batch normalisation, float32 (filters,) each."""
+def folded(tensors: dict[str, np.ndarray], one: Convolution) -> tuple[np.ndarray, np.ndarray]:
+    """Kernel (O, I, H, W) and bias (O,), float32, of a convolution with its normalisation folded into it."""
     parts = ("weight", "bias", "running_mean", "running_var")
-    gamma, beta, mean, variance = (tensors[f"{norm}.{part}"].astype(np.float64) for part in parts)
+    gamma, beta, mean, variance = (tensors[f"{one.norm}.{part}"].astype(np.float64) for part in parts)
     gain = gamma / np.sqrt(variance + EPSILON)
-    return gain.astype(np.float32), (beta - mean * gain).astype(np.float32)
+    kernel = tensors[f"{one.key}.weight"] * gain.astype(np.float32)[:, None, None, None]
+    return kernel, (beta - mean * gain).astype(np.float32)
+
+
+def unfolded(one: Convolution, kernel: np.ndarray, bias: np.ndarray) -> dict[str, np.ndarray]:
+    """The inverse of `folded`: weights by name, with a normalisation that only adds the bias."""
+    neutral = np.ones(one.filters, np.float32)
+    return {
+        f"{one.key}.weight": np.asarray(kernel, np.float32),
+        f"{one.norm}.weight": neutral * np.float32(math.sqrt(1 + EPSILON)),
+        f"{one.norm}.bias": np.asarray(bias, np.float32),
+        f"{one.norm}.running_mean": 0 * neutral,
+        f"{one.norm}.running_var": neutral,
+    }

@@ -135,6 +135,11 @@ _debug = click.option("--debug", is_flag=True, help="Show where an error comes f
 @_json
 @_force
 @_debug
+@click.option(
+    "--fine-tune/--no-fine-tune",
+    default=None,
+    help="Train the top of the pretrained network too, or never. [default: where it can pay]",
+)
 def train(
     photos: str,
     output: str | None,

@@ -20,6 +20,7 @@ AUGMENTATIONS = (*policies.NAMED, policies.OWN)
 OPTIMIZERS = ("adadelta", "adam", "adamw", "rmsprop", "sgd")
 SCHEDULES = ("constant", "one_cycle")
 SHORTEST_BUDGET_S, LONGEST_BUDGET_S = 5.0, 30 * 24 * 3600.0
+FINE_TUNE = ("auto", "always", "never")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 
 
@@ -158,6 +159,9 @@ class Transfer:
     most: int = _setting(
         "training pictures looked at, at most; 0: all that promise enough", default=0, low=0, high=10**9
     )
+    fine_tune: str = _setting(
+        "whether the top of the backbone is trained as well; auto: where it can pay", default="auto", among=FINE_TUNE
+    )
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
@@ -283,7 +287,7 @@ OWN = dataclasses.replace(
 TRANSFER = Transfer()
 
 # What training from scratch is compared with where pictures are tiny: a look at a thousand of them, in seconds.
-RIVAL = Transfer(backbone="efficientnet-lite0", size_px=160, most=1024)
+RIVAL = Transfer(backbone="efficientnet-lite0", size_px=160, most=1024, fine_tune="never")
 
 RECIPES = {recipe.name: recipe for recipe in (TUTORIAL, SCRATCH)}
 RECIPE_NAMES = ("auto", TRANSFER.name, *RECIPES)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -34,6 +35,15 @@ class Extractor:
         self._graph = network.graph(cache, None)
         self._stream: streams.Stream | None = None
 
+    def mirrored(self, files: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
+        """The features of some files and of their mirror images, float16 (N, D) each, of those that can be read."""
+        self._begin(files)
+        assert self._stream is not None
+        todo = [(content, [path]) for path, content in files]
+        seen = answers(self._stream, todo, self.preprocess, os.cpu_count() or 1, lambda _, p: np.stack([p, p[:, ::-1]]))
+        pairs = [rows[0].astype(np.float16) for _, rows in seen if rows]
+        return np.stack([pair[0] for pair in pairs]), np.stack([pair[1] for pair in pairs])
+
     @property
     def graph_bytes(self) -> int:
         """How large the backbone's graph is."""
@@ -54,16 +64,19 @@ class Extractor:
             progress: called with (pictures done, pictures in all).
         """
         self._begin(files)
+        kind = self._kind()
+        return store.keep(files, kind, self._cache, progress=progress)
+
+    def _kind(self) -> Kind:
         assert self._stream is not None
         name = f"{self.preprocess.size_px}px-{self.network.slug}"
-        kind = Kind(
+        return Kind(
             name,
             [self.preprocess.as_dict(), store.decoder_versions(), self.network.fingerprint, self._stream.way],
             (self.network.n_features,),
             np.dtype(np.float16),
             self._made,
         )
-        return store.keep(files, kind, self._cache, progress=progress)
 
     def speed(self, files: Sequence[tuple[str, str]]) -> float:
         """How many pictures a second it looks at, decoding included, measured on some; nothing is kept."""
@@ -86,34 +99,57 @@ class Extractor:
         return streams.choose(self._graph, EMBEDDING, pixels, name, self._cache)
 
     def _made(self, todo: Contents, threads: int, block: int) -> Iterator[Decoded]:
-        """Decode and run; what cannot be read comes as it is, between the others."""
-        read = store.decode_all(todo, self.preprocess, threads, streams.BATCH)
-        unread: list[Decoded] = []
-        names: list[str] = []  # of the pictures under way, in order
-
-        def batches() -> Iterator[np.ndarray]:
-            while group := list(itertools.islice(read, streams.BATCH)):
-                pixels = []
-                for one in group:
-                    if one.value is None:
-                        unread.append(one)
-                    else:
-                        names.append(one.content)
-                        pixels.append(one.value)
-                if pixels:
-                    yield np.stack(pixels)
-
         assert self._stream is not None  # `extract` has made it
-        done = 0
-        for (features,) in self._stream.run(batches()):
-            if not np.abs(features).max() <= LARGEST:  # NaN too
+        for one, rows in answers(self._stream, todo, self.preprocess, threads):
+            if not rows:
+                yield one
+                continue
+            if not np.abs(rows[0]).max() <= LARGEST:  # NaN too
                 raise BackboneError(
                     f"Features must be numbers up to {LARGEST:,.0f}; {self.network.name} gives others. Put the scaling "
                     f"of pixels, 0 to 255, into the network."
                 )
-            for row in features:
-                yield Decoded(names[done], row.astype(np.float16))
-                done += 1
-            yield from unread
-            unread.clear()
-        yield from unread
+            yield Decoded(one.content, rows[0][0].astype(np.float16))
+
+
+def answers(
+    stream: streams.Stream,
+    todo: Contents,
+    preprocess: Preprocess,
+    threads: int,
+    views: Callable[[str, np.ndarray], np.ndarray] | None = None,
+) -> Iterator[tuple[Decoded, tuple[np.ndarray, ...]]]:
+    """Decode and run: each picture with the graph's outputs, float32 (V, …) each, one row for each of its views.
+
+    `views` makes uint8 (V, S, S, 3) of a content hash and its pixels, uint8 (S, S, 3); by default it is these alone. A
+    picture that cannot be read comes with no outputs, between the others.
+    """
+    read = store.decode_all(todo, preprocess, threads, streams.BATCH)
+    unread: list[Decoded] = []
+    under_way: deque[tuple[Decoded, int]] = deque()  # pictures in order, and how many views of each
+
+    def batches() -> Iterator[np.ndarray]:
+        while group := list(itertools.islice(read, streams.BATCH)):
+            pixels = []
+            for one in group:
+                if one.value is None:
+                    unread.append(one)
+                    continue
+                seen = one.value[None] if views is None else views(one.content, one.value)
+                under_way.append((Decoded(one.content, None), len(seen)))
+                pixels.extend(seen)
+            for start in range(0, len(pixels), streams.BATCH):
+                yield np.stack(pixels[start : start + streams.BATCH])
+
+    waiting: list[tuple[np.ndarray, ...]] = []
+    for outputs in stream.run(batches()):
+        for rows in zip(*outputs, strict=True):
+            waiting.append(rows)
+            if len(waiting) == under_way[0][1]:
+                yield under_way.popleft()[0], tuple(map(np.stack, zip(*waiting, strict=True)))
+                waiting.clear()
+        for one in unread:
+            yield one, ()
+        unread.clear()
+    for one in unread:
+        yield one, ()

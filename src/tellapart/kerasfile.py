@@ -14,11 +14,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tellapart.backbones import Head
 from tellapart.errors import BackboneError
+
+TENSOR = "tensor:"  # before the name of a changed weight
 
 
 class Writer:
@@ -49,10 +52,11 @@ class Writer:
         self._errors.close()
         self._folder.cleanup()
 
-    def write(self, head: Head) -> bytes:
-        """The file of the backbone with `head`."""
+    def write(self, head: Head, tensors: dict[str, np.ndarray] | None = None) -> bytes:
+        """The file of the backbone with `head`; `tensors` take the place of the backbone's own weights."""
         sent = io.BytesIO()
-        np.savez(sent, kernel=head.kernel, bias=head.bias)
+        changed: dict[str, Any] = {f"{TENSOR}{name}": value for name, value in (tensors or {}).items()}
+        np.savez(sent, kernel=head.kernel, bias=head.bias, **changed)
         self._process.communicate(sent.getvalue())
         if self._process.returncode:
             self._errors.seek(0)
@@ -76,6 +80,9 @@ def main(backbone: str, size_px: str, path: str) -> None:
     body = backbones.network(known, int(size_px))
     with np.load(io.BytesIO(sys.stdin.buffer.read()), allow_pickle=False) as sent:
         head = Head(sent["kernel"], sent["bias"])
+        tensors = {name.removeprefix(TENSOR): sent[name] for name in sent.files if name.startswith(TENSOR)}
+    if tensors:
+        body = backbones.network(known, int(size_px), tensors)
     Path(path).write_bytes(graphs.keras_file(backbones.with_head(body, head)))
 
 

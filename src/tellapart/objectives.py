@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -31,6 +32,22 @@ class OneCycle(keras.optimizers.schedules.LearningRateSchedule):
 
     def get_config(self) -> dict[str, float]:
         return {"highest": self.highest, "n_steps": self.n_steps}
+
+
+@keras.saving.register_keras_serializable("tellapart")
+class Layered(keras.optimizers.AdamW):
+    """AdamW whose rate differs from variable to variable: `factors` are in the order of the trainable variables."""
+
+    def __init__(self, learning_rate: Any, factors: Sequence[float], **settings: Any) -> None:
+        super().__init__(learning_rate, **settings)
+        self.factors = list(factors)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        """Update one variable in place."""
+        super().update_step(gradient, variable, learning_rate * self.factors[self._get_variable_index(variable)])
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "factors": self.factors}
 
 
 def label_mode(model: keras.Model) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from tellapart import networks, pictures
+from tellapart.backbones import BACKBONES
 from tellapart.catalog import Catalog
 from tellapart.config import OWN, RECIPE_NAMES, RECIPES, RIVAL, SCRATCH, TRANSFER, Recipe, Transfer, check_size
 from tellapart.errors import PictureError, SettingsError
@@ -39,9 +40,10 @@ class Settings(TypedDict, total=False):
     precision: str | None
     backbone: str | None  # which pretrained network, transfer only; see `networks.find`
     download: bool | None  # whether Keras may fetch the weights of that network
+    fine_tune: bool | None  # whether its top is trained as well, transfer only; None: where it can pay
 
 
-OF_TRANSFER = ("backbone", "download")  # settings that no `Recipe` has
+OF_TRANSFER = ("backbone", "download", "fine_tune")  # settings that no `Recipe` has
 OF_TRAINING = tuple(name for name in Settings.__annotations__ if name not in ("size", *OF_TRANSFER))
 FIELDS = {"size": "size_px", "conv": "channels"}  # where a setting's short name is not its field's
 
@@ -75,7 +77,7 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
             raise SettingsError("--download goes with --backbone NAME; got it alone. Leave it out, or name a network.")
     settings = {FIELDS.get(setting, setting): value for setting, value in asked.items() if setting not in OF_TRANSFER}
     if own_size_px is not None:
-        for setting in ("size", "conv", "dense", "dropout", "precision", "backbone"):
+        for setting in ("size", "conv", "dense", "dropout", "precision", *OF_TRANSFER):
             value = asked.get(setting)
             if value not in (None, own_size_px if setting == "size" else None):
                 raise SettingsError(
@@ -87,8 +89,7 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     if name not in RECIPE_NAMES:
         raise SettingsError(f"--recipe must be one of {', '.join(RECIPE_NAMES)}; got {name!r}.")
     if name == "tutorial":
-        if backbone is not None:
-            raise SettingsError("--backbone goes with --recipe transfer; got it with tutorial. Leave one of them out.")
+        _check_of_transfer(asked, "got it with tutorial")
         reason = "The tutorial's network and settings, as asked for."
         return Choice(RECIPES[name].override(**settings), reason)
     for setting in ("conv", "dense"):
@@ -99,8 +100,7 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     trained = [setting for setting in OF_TRAINING if asked.get(setting) is not None]
     if name == "transfer" or (name == "auto" and not tiny and not trained):
         return _transfer(asked, trained, side)
-    if backbone is not None:
-        raise SettingsError("--backbone goes with --recipe transfer; this is scratch. Leave one of them out.")
+    _check_of_transfer(asked, "this is scratch")
     suited: dict[str, Any] = {"epochs": _epochs(catalog, SEEN_TINY if tiny else SEEN)}
     if tiny:  # smaller yet, or a small part of them, teaches little
         suited |= {"grow_from": 1.0, "policy": Augmentation(crop_scale=(0.85, 1.0))}
@@ -123,6 +123,13 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     )
 
 
+def _check_of_transfer(asked: Settings, but: str) -> None:
+    for setting in OF_TRANSFER:
+        if asked.get(setting) is not None:
+            option = setting.replace("_", "-")
+            raise SettingsError(f"--{option} goes with --recipe transfer; {but}. Leave one of them out.")
+
+
 def _transfer(asked: Settings, trained: Sequence[str], side: int) -> Choice:
     if trained:
         raise SettingsError(
@@ -133,7 +140,17 @@ def _transfer(asked: Settings, trained: Sequence[str], side: int) -> Choice:
     network = networks.find(
         asked.get("backbone") or TRANSFER.backbone, asked.get("size"), download=bool(asked.get("download"))
     )
-    recipe = dataclasses.replace(TRANSFER, backbone=network.name, size_px=network.size_px)
+    wish = asked.get("fine_tune")
+    if wish and network.name not in BACKBONES:
+        raise SettingsError(
+            f"--fine-tune goes with {', '.join(BACKBONES)}; got it with {network.name}. Leave one of them out."
+        )
+    recipe = dataclasses.replace(
+        TRANSFER,
+        backbone=network.name,
+        size_px=network.size_px,
+        fine_tune="auto" if wish is None else "always" if wish else "never",
+    )
     reason = f"A classifier on what a pretrained {network.name} sees at {network.size_px} px."
     return Choice(recipe, reason, network=network)
 

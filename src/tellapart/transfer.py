@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart import backbones, features, metrics, networks, preprocess, provenance, splits
+from tellapart import backbones, features, finetune, kerasfile, metrics, networks, preprocess, provenance, splits
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
 from tellapart import head as heads
@@ -40,6 +40,8 @@ TEST = 600  # pictures of a test split of ours, where that is less than a tenth:
 CHUNK = 512  # pictures looked at between two looks at the clock, where there is a budget
 FIRST_CHUNK = 64  # the first of them, which tells how fast it goes
 END_S = 3.0  # to fit, write and end, besides what grows with the number of pictures
+TUNED_END_S = 2.0  # to write a network of other weights, besides
+JUDGES = 0.1  # validation pictures of the user's own judge a fine-tuning from this share of the training pictures on
 FIT_SHARE = 0.1  # time to fit, as a share of the time to look
 TEST_SHARE = 0.3  # of the pictures that a budget allows, at most, for the test
 CHECKED = 8  # pictures that the finished graph answers too, to see that it agrees with the features
@@ -105,9 +107,33 @@ def run(
                 f"Every class must have a picture to test on; class '{catalogs.shown(missing[0])}' has none. "
                 f"Add pictures that are not copies of each other."
             )
+        installed = backbones.BACKBONES.get(network.name)  # only these are trained further
+        good = deadline is None and rounds[-1]["val_accuracy"] >= finetune.GOOD
+        all_looked_at = len(train) == len(sides.train) or deadline is None
+        tuned, judged = finetune.Outcome(), []
+        if installed and all_looked_at and recipe.fine_tune != "never" and not (good and recipe.fine_tune == "auto"):
+            job = _job(train, validation, test, fitted, look, seed=seed)
+            tuned = finetune.run(
+                job,
+                installed,
+                how,
+                look.extractor,
+                wish=recipe.fine_tune,
+                seed=seed,
+                cache=cache,
+                deadline=None if deadline is None else deadline - END_S - TUNED_END_S,
+                progress=progress.update,
+            )
+            judged = [(*train, *validation)[i] for i in job.outside]
         progress.update("Saving", 0, 1)
-        graph = network.graph(cache, fitted.head)
-        keras_file = writer.write(fitted.head)
+        head = tuned.head or fitted.head
+        if tuned.tensors is None:
+            graph, keras_file = network.graph(cache, head), writer.write(head)
+        else:
+            assert installed is not None  # nothing else is tuned
+            assert isinstance(writer, kerasfile.Writer)
+            graph = backbones.graph(installed, recipe.size_px, head, tensors=tuned.tensors)
+            keras_file = writer.write(head, tuned.tensors)
         progress.update("Saving", 1, 1)
     skipped = sorted(
         [
@@ -127,18 +153,19 @@ def run(
             notes=catalog.notes,
         )
 
-    seen = look.features(train)
-    evaluations = {"train": evaluation("train", train, heads.probabilities(fitted.head, seen))}
-    if validation:
-        answers = heads.probabilities(fitted.head, look.features(validation))
-        evaluations["validation"] = evaluation("validation", validation, answers)
+    asked_of = {"train": train, "validation": validation, "test": test}
+    if tuned.tensors is None:
+        told = {side: heads.probabilities(head, look.features(some)) for side, some in asked_of.items() if some}
+        seen = look.features(train)
+        if not validation:
+            asked_of["validation" if test else CROSS_VALIDATION] = [train[i] for i in fitted.held_out]
+            told["validation" if test else CROSS_VALIDATION] = fitted.answers
     else:
-        held_out = [train[i] for i in fitted.held_out]
-        name = "validation" if test else CROSS_VALIDATION
-        evaluations[name] = evaluation(name, held_out, fitted.answers)
-    if test:
-        answers = heads.probabilities(fitted.head, look.features(test))
-        evaluations["test"] = evaluation("test", test, answers)
+        if not validation:
+            asked_of["validation"] = judged
+        told, seen = _asked(graph, how, look, asked_of, progress)
+    order = ("train", "validation", CROSS_VALIDATION, "test")
+    evaluations = {side: evaluation(side, asked_of[side], told[side]) for side in order if side in told}
     unused = len(sides.train) - len(train) - sum(i in look.unreadable for i in sides.train)
     unjudged = len(sides.test) - len(test) - sum(i in look.unreadable for i in sides.test)
     record = {
@@ -150,8 +177,9 @@ def run(
         "pictures": {"train": len(train), "validation": len(validation), "test": len(test)},
         "unused": unused + unjudged,  # readable as far as known, not looked at
         "skipped": len(skipped),
-        "agreement": _agreement(graph, how, catalog, (test or train)[:CHECKED], look, fitted.head),
-        "interrupted": False,
+        "agreement": _agreement(graph, how, catalog, (test or train)[:CHECKED], told["test" if test else "train"]),
+        "fine_tuned": tuned.record or None,
+        "interrupted": tuned.interrupted,
         "seconds": round(time.perf_counter() - start, 3),
     }
     manifest = {
@@ -174,9 +202,10 @@ def run(
         history_csv=_csv(rounds),
         embeddings=seen,
     )
-    return Result(
-        bundle, evaluations, record["pictures"], record, _reason(recipe, evaluations, train, unused, unjudged, deadline)
-    )
+    reason = _reason(recipe, evaluations, train, unused, unjudged, deadline)
+    if tuned.reason:
+        reason = f"{reason} {tuned.reason}."
+    return Result(bundle, evaluations, record["pictures"], record, reason)
 
 
 class _Looker:
@@ -196,7 +225,7 @@ class _Looker:
         if not indices:
             return []
         store = self.extractor.extract(
-            [(self._entries[i].path, self._entries[i].content) for i in indices],
+            self.files(indices),
             lambda done, total: self._progress.update("Looking", done, total, f"{what} pictures"),
         )
         self._stores.update(dict.fromkeys(store.rows, store))
@@ -212,6 +241,10 @@ class _Looker:
             store = self._stores[content]
             found.append(store.values[store.rows[content]])
         return np.stack(found)
+
+    def files(self, indices: Sequence[int]) -> list[tuple[str, str]]:
+        """Path and content hash of each entry."""
+        return [(self._entries[i].path, self._entries[i].content) for i in indices]
 
     def contents(self, indices: Sequence[int]) -> np.ndarray:
         """A number for the content of each entry, int64 (N,): copies have the same."""
@@ -323,17 +356,45 @@ def _fit(catalog: catalogs.Catalog, used: list[int], look: _Looker, *, seed: int
 
 
 def _agreement(
-    graph: bytes,
-    how: Preprocess,
-    catalog: catalogs.Catalog,
-    indices: Sequence[int],
-    look: _Looker,
-    head: backbones.Head,
+    graph: bytes, how: Preprocess, catalog: catalogs.Catalog, indices: Sequence[int], told: np.ndarray
 ) -> float:
-    """The largest difference between a probability by the finished graph and one by the features."""
+    """The largest difference between a probability by the finished graph and one that was counted, told (N, C)."""
     pixels = np.stack([preprocess.load(catalog.entries[i].path, how) for i in indices])
     by_graph = metrics.softmax(Engine(graph).run(pixels).logits)
-    return float(np.abs(by_graph - heads.probabilities(head, look.features(indices))).max())
+    return float(np.abs(by_graph - told[: len(indices)]).max())
+
+
+def _job(
+    train: list[int], validation: list[int], test: list[int], fitted: heads.Fit, look: _Looker, *, seed: int
+) -> finetune.Job:
+    """Who learns and who judges in fine-tuning: the user's own validation pictures where there are enough."""
+    every = [*train, *validation]
+    labels, values = look.labels(every), look.features(train)
+    n_classes = fitted.head.kernel.shape[1]
+    if len(validation) >= max(finetune.FEW, JUDGES * len(train)):
+        inside, outside = np.arange(len(train)), np.arange(len(train), len(every))
+        head = fitted.head
+    else:
+        inside, outside = next(heads.folds(labels[: len(train)], look.contents(train), seed, single=True))
+        head = heads.learn(values[inside], labels[inside], n_classes, fitted.strength)
+    answers = heads.probabilities(head, look.features([every[i] for i in outside]))
+    others = len(test) + len(every) - len(inside) - len(outside)
+    return finetune.Job(look.files(every), labels, inside, outside, head, answers, others)
+
+
+def _asked(
+    graph: bytes, how: Preprocess, look: _Looker, sides: dict[str, list[int]], progress: Progress
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """What a tuned graph says of each side's pictures, and the embeddings of the training pictures."""
+    every = [i for some in sides.values() for i in some]
+    way = look.extractor.way
+    assert way is not None
+    told, embedded = finetune.ask(
+        graph, way, how, look.files(every), lambda done, total: progress.update("Evaluating", done, total)
+    )
+    ends = np.cumsum([len(some) for some in sides.values()])[:-1]
+    parts = dict(zip(sides, np.split(told, ends), strict=True))
+    return {side: part for side, part in parts.items() if len(part)}, embedded[: len(sides["train"])]
 
 
 def _reason(

@@ -1,18 +1,20 @@
 """How fast our residual network trains in Keras, against the same network in raw torch.
 
-    python benchmarks/residual.py --torch-python PYTHON [--size 64] [--batch 64] [--rounds 7]
+    python benchmarks/residual.py --torch-python PYTHON [--size 64] [--batch 64] [--rounds 7] [--threads N]
 
 Both sides run the whole training step on noise: scaling, forward, label-smoothed cross-entropy, backward, SGD with
 Nesterov's momentum, batch normalisation by the batch. Keras trains with the package's kernels and, apart, with Keras'
 own layers and optimizer; torch in channels-last order, once under bfloat16 autocast and once in float32. The sides take
-turns, each a process of its own that waits while the other works: what else the machine does slows all alike. PYTHON is
-an interpreter that has torch. Printed: medians, and the median of the ratios of each turn.
+turns, each a process of its own that waits while the other works: what else the machine does slows all alike. PYTHON
+is an interpreter that has torch. Printed: medians, and the median of the ratios of each turn, by the clock and by CPU
+time. With other programs on the machine take one thread and CPU time: torch's threads wait for each other by spinning.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import os
 import statistics
 import subprocess
 import sys
@@ -93,11 +95,17 @@ def keras_step(size_px: int, batch: int, kind: str, *, ours: bool):
     return lambda: model.train_on_batch(pixels, labels)
 
 
-def work(framework: str, kind: str, channels: tuple[int, ...], size_px: int, batch: int) -> None:
+def work(framework: str, kind: str, channels: tuple[int, ...], size_px: int, batch: int, threads: int) -> None:
     """One side: for each line that comes in, train `STEPS` steps and print pictures a second, by wall and by CPU."""
     if framework == "torch":
+        import torch  # pyright: ignore[reportMissingImports]
+
+        torch.set_num_threads(threads)
         step = torch_step(channels, size_px, batch, kind)
     else:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
         step = keras_step(size_px, batch, kind, ours=framework == "ours")
     for _ in range(3):
         step()
@@ -117,11 +125,12 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     from tellapart import config
 
     channels = config.SCRATCH.channels
-    shape = (",".join(map(str, channels)), str(arguments.size), str(arguments.batch))
+    shape = (",".join(map(str, channels)), str(arguments.size), str(arguments.batch), str(arguments.threads))
     workers = []
     for _, framework, kind in SIDES:
         python = arguments.torch_python if framework == "torch" else sys.executable
@@ -142,19 +151,22 @@ def main() -> None:
     for worker in workers:
         worker.stdin.close()
         worker.wait()
-    print(f"Channels {channels}, {arguments.size} px, batch {arguments.batch}, {arguments.rounds} rounds.\n")
-    print("| | pictures/s | against torch bfloat16 | lowest and highest | pictures per CPU second |")
-    print("|---|---|---|---|---|")
+    print(f"Channels {channels}, {arguments.size} px, batch {arguments.batch}, {arguments.threads} threads.\n")
+    print(
+        "| | pictures/s | against torch bfloat16 | pictures per CPU s | against torch bfloat16 | lowest and highest |"
+    )
+    print("|---|---|---|---|---|---|")
     for (name, *_), one in zip(SIDES, speeds, strict=True):
-        ratios = [wall / first for (wall, _), (first, _) in zip(one, speeds[0], strict=True)]
+        walls, cpus = ([mine[k] / first[k] for mine, first in zip(one, speeds[0], strict=True)] for k in (0, 1))
         wall, cpu = (statistics.median(each) for each in zip(*one, strict=True))
-        spread = f"{min(ratios):.2f}–{max(ratios):.2f}"
-        print(f"| {name} | {wall:.0f} | {statistics.median(ratios):.2f} | {spread} | {cpu:.0f} |")
+        spread = f"{min(cpus):.2f}–{max(cpus):.2f}"
+        by_wall, by_cpu = statistics.median(walls), statistics.median(cpus)
+        print(f"| {name} | {wall:.0f} | {by_wall:.2f} | {cpu:.0f} | {by_cpu:.2f} | {spread} |")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--work"]:
-        framework, kind, channels, size, batch = sys.argv[2:]
-        work(framework, kind, tuple(map(int, channels.split(","))), int(size), int(batch))
+        framework, kind, channels, size, batch, threads = sys.argv[2:]
+        work(framework, kind, tuple(map(int, channels.split(","))), int(size), int(batch), int(threads))
     else:
         main()

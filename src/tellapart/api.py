@@ -248,6 +248,7 @@ def preview(
                 )
             choice = plans.choose(catalog, "scratch", settings)
             said.note("Without --recipe these pictures are looked at as they are; this is what --recipe scratch does.")
+        assert isinstance(choice.recipe, Recipe)
         return previews.preview(catalog, choice.recipe, seed=seed)
 
 

@@ -25,7 +25,7 @@ PRIOR = 300  # pictures that the mean variance counts for, against a feature's o
 FOLDS = 5
 MOST_WORK = 2e10  # multiply-adds of one pass over all folds, above which a single fold is held out
 MIRROR_STRENGTH = 1e-2  # of the heads that tell whether mirroring hurts
-# Log-loss that mirror images may cost, since they draw a head's answers together a little: 0.003 on shapes and textures,
+# Log-loss that mirror images may cost, since they draw answers together a little: 0.003 on shapes and textures,
 # 0.02 on digits.
 MIRROR_LOSS = 0.01
 STEPS = 200  # of L-BFGS, at most

@@ -193,10 +193,10 @@ def _tune(
         "seconds": round(seconds, 3),
         "frozen_accuracy": before[0],
         "tuned_accuracy": after[0],
-        "kept": after > before,
+        "kept": better(after, before),
     }
     what = f"Fine-tuning the last {BLOCKS} blocks"
-    if after <= before:
+    if not record["kept"]:
         reason = f"{what} did not help ({before[0]:.1%} before, {after[0]:.1%} after {seconds:.0f} s): kept frozen"
         return Outcome(reason, record=record, interrupted=best.interrupted)
     if after[0] == before[0]:
@@ -204,6 +204,11 @@ def _tune(
     else:
         reason = f"{what} raised held-out accuracy from {before[0]:.1%} to {after[0]:.1%} in {seconds:.0f} s"
     return Outcome(reason, tensors, head, record, best.interrupted)
+
+
+def better(after: tuple[float, float], before: tuple[float, float]) -> bool:
+    """Whether (accuracy, negative log-loss) is worth a change: more right, or as many and surer of them."""
+    return after > before and math.isfinite(after[1])
 
 
 def _too_long(seconds: float, deadline: float | None) -> str:

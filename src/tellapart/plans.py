@@ -125,7 +125,7 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
 
 def _check_of_transfer(asked: Settings, but: str) -> None:
     for setting in OF_TRANSFER:
-        if asked.get(setting) is not None:
+        if asked.get(setting) not in (None, False):
             option = setting.replace("_", "-")
             raise SettingsError(f"--{option} goes with --recipe transfer; {but}. Leave one of them out.")
 

@@ -34,22 +34,22 @@ def test_held_out_pictures_are_answered_by_a_head_that_did_not_see_them():
 def test_pictures_of_one_group_are_held_out_together():
     labels = clouds(20, 2)[1]
     groups = np.arange(40) // 2
-    for inside, outside in heads._folds(labels, groups, 0, single=False):
+    for inside, outside in heads.folds(labels, groups, 0, single=False):
         assert not set(groups[inside]) & set(groups[outside])
         assert len(inside) + len(outside) == 40
 
 
 def test_folds_hold_each_picture_out_once_and_share_the_classes():
     labels = np.array([0] * 50 + [1] * 10)
-    folds = list(heads._folds(labels, None, 0, single=False))
+    folds = list(heads.folds(labels, None, 0, single=False))
     assert sorted(np.concatenate([outside for _, outside in folds])) == list(range(60))
     assert [sorted(np.bincount(labels[outside])) for _, outside in folds] == [[2, 10]] * 5
-    assert len(list(heads._folds(labels, None, 0, single=True))) == 1
+    assert len(list(heads.folds(labels, None, 0, single=True))) == 1
 
 
 def test_the_only_picture_of_a_class_is_always_learned_from():
     labels = np.array([0] * 10 + [1])
-    assert all(10 in inside for inside, _ in heads._folds(labels, None, 0, single=False))
+    assert all(10 in inside for inside, _ in heads.folds(labels, None, 0, single=False))
 
 
 def test_two_pictures_of_each_class_are_enough():

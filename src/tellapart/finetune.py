@@ -181,8 +181,7 @@ def _tune(
     judged = [job.files[i] for i in job.outside]
     told, _ = ask(graph, way, preprocess, judged)
     right = job.labels[job.outside]
-    before = metrics.accuracy(job.answers, right), -metrics.log_loss(job.answers, right)
-    after = metrics.accuracy(told, right), -metrics.log_loss(told, right)
+    before, after = metrics.accuracy(job.answers, right), metrics.accuracy(told, right)
     seconds = time.monotonic() - start
     record = {
         "blocks": BLOCKS,
@@ -191,24 +190,26 @@ def _tune(
         "flips": flips,
         "precision": steps.precision,
         "seconds": round(seconds, 3),
-        "frozen_accuracy": before[0],
-        "tuned_accuracy": after[0],
-        "kept": better(after, before),
+        "frozen_accuracy": before,
+        "tuned_accuracy": after,
+        "kept": better(told, job.answers, right),
     }
     what = f"Fine-tuning the last {BLOCKS} blocks"
     if not record["kept"]:
-        reason = f"{what} did not help ({before[0]:.1%} before, {after[0]:.1%} after {seconds:.0f} s): kept frozen"
+        reason = f"{what} did not surely help ({before:.1%} before, {after:.1%} after {seconds:.0f} s): kept frozen"
         return Outcome(reason, record=record, interrupted=best.interrupted)
-    if after[0] == before[0]:
-        reason = f"{what} left held-out accuracy at {before[0]:.1%} and made the answers surer, in {seconds:.0f} s"
-    else:
-        reason = f"{what} raised held-out accuracy from {before[0]:.1%} to {after[0]:.1%} in {seconds:.0f} s"
+    reason = f"{what} raised held-out accuracy from {before:.1%} to {after:.1%} in {seconds:.0f} s"
     return Outcome(reason, tensors, head, record, best.interrupted)
 
 
-def better(after: tuple[float, float], before: tuple[float, float]) -> bool:
-    """Whether (accuracy, negative log-loss) is worth a change: more right, or as many and surer of them."""
-    return after > before and math.isfinite(after[1])
+def better(after: np.ndarray, before: np.ndarray, right: np.ndarray) -> bool:
+    """Whether answers, (N, C), beat those before them by more than their paired standard error.
+
+    Of f pictures fixed and b broken, f - b must be above the root of f + b: one picture in sixty is luck.
+    """
+    now, then = after.argmax(axis=1) == right, before.argmax(axis=1) == right
+    fixed, broken = int((now & ~then).sum()), int((then & ~now).sum())
+    return bool(np.isfinite(after).all()) and fixed - broken > math.sqrt(fixed + broken)
 
 
 def _too_long(seconds: float, deadline: float | None) -> str:

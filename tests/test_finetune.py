@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from tellapart import api, backbones, features, finetune, head
+from tellapart import api, backbones, features, finetune, head, networks
 from tellapart import catalog as catalogs
 from tellapart.backbones import BACKBONES, Head
 from tellapart.engine import EMBEDDING, FEATURE_MAP, Engine
@@ -66,7 +66,7 @@ def pixels(n: int = 2) -> np.ndarray:
 def mirrored_hurt(folder: Path, cache: Path) -> bool:
     catalog = catalogs.scan(folder)
     labels = np.array([catalog.classes.index(entry.label) for entry in catalog.entries])
-    extractor = features.Extractor(LITE0, HOW, cache)
+    extractor = features.Extractor(networks.find(LITE0.name, HOW.size_px), cache)
     plain, mirrored = extractor.mirrored([(entry.path, entry.content) for entry in catalog.entries])
     return head.mirroring_hurts(plain, mirrored, labels, len(catalog.classes), seed=0)
 
@@ -208,7 +208,7 @@ def job(frozen_right: int, n: int = 50) -> finetune.Job:
 )
 def test_where_nothing_is_done(wish, right, n, left_s, said, tmp_path):
     deadline = None if left_s is None else time.monotonic() + left_s
-    extractor = features.Extractor(LITE0, HOW, tmp_path)
+    extractor = features.Extractor(networks.find(LITE0.name, HOW.size_px), tmp_path)
     outcome = finetune.run(job(right, n), LITE0, HOW, extractor, wish=wish, seed=0, cache=tmp_path, deadline=deadline)
     assert outcome.tensors is None
     assert outcome.reason.endswith(said)

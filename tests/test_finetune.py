@@ -47,7 +47,7 @@ def tuned(three_classes, tmp_path_factory):
     """A classifier whose top was trained, whatever came of it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(finetune, "EPOCHS", 3)
-        patch.setattr(finetune, "better", lambda after, before: True)
+        patch.setattr(finetune, "better", lambda after, before, right: True)
         return api.train(three_classes, fine_tune=True, cache=tmp_path_factory.mktemp("tuned"), **SETTINGS)
 
 

@@ -218,7 +218,7 @@ def _check(name: str, value: Any, limits: Any) -> None:
 
 # The tutorial as its author wrote it: a small CNN at 64 px, ten epochs, no early stopping. Adadelta's rate is
 # the 1.0 of its paper and of the Keras of its day; at today's default of 0.001 the network hardly learns.
-# 6,400 photos of cats and dogs: 77.2 % of 800 others, mean of three seeds, 61 s from start to exit (benchmarks/tutorial.py).
+# Of 6,400 photos of cats and dogs: 77.2 % of 800 others, mean of three seeds, in 61 s (benchmarks/tutorial.py).
 #   tellapart train PHOTOS --recipe tutorial
 TUTORIAL = Recipe(
     name="tutorial",
@@ -283,8 +283,8 @@ OWN = dataclasses.replace(
     OWN, grow_from=1.0, weight_decay=0.0, label_smoothing=0.0, channels=(), patience=5, precision="float32"
 )
 
-# Logistic regression on a pretrained network's features. Of 6,000 photos of cats and dogs, 2,000 others for the test: 99.15 %
-# (95 % sure: 98.6 to 99.5 %), 19 s from start to exit on two cores, nothing cached (benchmarks/headline.py).
+# Logistic regression on a pretrained network's features. Of 6,000 photos of cats and dogs, 2,000 others for the test:
+# 99.15 % (95 % sure: 98.6 to 99.5 %), 19 s from start to exit on two cores, nothing cached (benchmarks/headline.py).
 #   tellapart train PHOTOS --recipe transfer
 TRANSFER = Transfer()
 

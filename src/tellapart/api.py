@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tellapart import catalog as catalogs
-from tellapart import outputs, pipeline, plans, previews, transfer
+from tellapart import networks, outputs, pipeline, plans, previews, transfer
 from tellapart.bundle import Bundle
 from tellapart.cache import cache_folder
 from tellapart.classifier import Classifier, PathLike, Reading, load, require, require_keras
@@ -104,7 +104,7 @@ def train(
             outputs.check(output, force=force)
         with _timed(times, "read"):
             catalog = _scan(photos, reading, said)
-        choice = plans.choose(catalog, recipe, settings, _own_size(model, len(catalog.classes)))
+        choice = _choose(catalog, recipe, settings, _own_size(model, len(catalog.classes)))
         for note in (*catalog.notes, choice.reason):
             said.note(note)
         if isinstance(choice.recipe, Transfer):
@@ -267,7 +267,7 @@ def plan(
     reading, settings = _parted(options)
     with _told(progress) as said:
         catalog = _scan(photos, reading, said)
-        choice = plans.choose(catalog, recipe, settings)
+        choice = _choose(catalog, recipe, settings)
         if isinstance(choice.recipe, Transfer):
             return transfer.forecast(catalog, choice.recipe, choice.reason, cache=_cache(cache), network=choice.network)
         require_keras()
@@ -289,7 +289,7 @@ def preview(
     reading, settings = _parted(options)
     with _told(progress) as said:
         catalog = _scan(photos, reading, said)
-        choice = plans.choose(catalog, recipe, settings)
+        choice = _choose(catalog, recipe, settings)
         if isinstance(choice.recipe, Transfer):
             if recipe != "auto":
                 raise SettingsError(
@@ -358,6 +358,13 @@ def _scan(photos: PathLike, reading: Reading, said: Progress) -> catalogs.Catalo
     catalog = catalogs.scan(photos, **reading, progress=lambda done, total: said.update("Reading", done, total))
     catalogs.check_classes(catalog)
     return catalog
+
+
+def _choose(catalog: catalogs.Catalog, recipe: str, settings: Settings, own_size_px: int | None = None) -> plans.Choice:
+    """`plans.choose`, Keras started before it where a backbone needs it."""
+    if networks.needs_keras(settings.get("backbone")):
+        require_keras()
+    return plans.choose(catalog, recipe, settings, own_size_px)
 
 
 def _own_size(model: keras.Model | None, n_classes: int) -> int | None:

@@ -96,6 +96,11 @@ def find(name: str, size_px: int | None = None, *, download: bool = False) -> Ne
     return _own(Path(name), size_px)
 
 
+def needs_keras(name: str | None) -> bool:
+    """Whether `find` will have to build a network in Keras."""
+    return bool(name) and name not in BACKBONES and (name.partition(":")[0] in APPLICATIONS or Path(name).exists())
+
+
 def _unknown(name: str) -> str:
     known = [*BACKBONES, *APPLICATIONS]
     lower = {each.lower(): each for each in known}

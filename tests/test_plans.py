@@ -53,6 +53,12 @@ def test_auto_takes_a_pretrained_network_for_larger_ones(tmp_path: Path, side: i
     assert (recipe.name, recipe.backbone, recipe.size_px) == ("transfer", "efficientnet-lite0", 224)
 
 
+def test_who_names_a_backbone_gets_it_whatever_the_size(tmp_path: Path) -> None:
+    catalog = drawn(tmp_path / "p", side=20, grey=True)
+    assert plans.choose(catalog, "auto", {"backbone": "efficientnet-lite0"}).recipe.name == "transfer"
+    assert plans.choose(catalog, "auto", {"fine_tune": True}).recipe.name == "transfer"
+
+
 def test_who_sets_how_to_train_gets_a_training() -> None:
     assert plans.choose(listed(20), "auto", {"epochs": 3}).recipe.name == "scratch"
 

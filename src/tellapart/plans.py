@@ -98,7 +98,8 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     side, grey = _look(catalog)
     tiny = side <= TINY_PX
     trained = [setting for setting in OF_TRAINING if asked.get(setting) is not None]
-    if name == "transfer" or (name == "auto" and not tiny and not trained):
+    wanted = any(asked.get(setting) not in (None, False) for setting in OF_TRANSFER)  # who names a backbone wants one
+    if name == "transfer" or (name == "auto" and not trained and (wanted or not tiny)):
         return _transfer(asked, trained, side)
     _check_of_transfer(asked, "this is scratch")
     suited: dict[str, Any] = {"epochs": _epochs(catalog, SEEN_TINY if tiny else SEEN)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -48,6 +49,13 @@ def fill(folder: Path, shapes: tuple[str, ...] = SHAPES[:2], n: int = 40, first:
 def make_photos() -> Callable[..., Path]:
     """`fill`, for tests that need a folder of their own."""
     return fill
+
+
+@pytest.fixture(autouse=True, scope="session")
+def interruptible() -> None:
+    """A suite that a shell started in the background ignores interrupts; the tests of Ctrl-C need them."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -15,6 +15,21 @@ from PIL import Image, ImageDraw
 
 from tellapart.classifier import Classifier
 
+# Options of a training that takes a second.
+TINY = [
+    "--recipe",
+    "tutorial",
+    "--size",
+    "32",
+    "--epochs",
+    "1",
+    "--conv",
+    "4,8",
+    "--dense",
+    "8",
+    "--precision",
+    "float32",
+]
 SHAPES = ("circles", "squares", "triangles")
 
 

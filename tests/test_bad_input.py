@@ -16,22 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from conftest import TINY
 from tellapart import cli, pipeline
-
-TINY = [
-    "--recipe",
-    "tutorial",
-    "--size",
-    "32",
-    "--epochs",
-    "1",
-    "--conv",
-    "4",
-    "--dense",
-    "4",
-    "--precision",
-    "float32",
-]
 
 
 @pytest.fixture

@@ -17,23 +17,10 @@ import pytest
 from PIL import Image
 
 import tellapart
+from conftest import TINY
 from tellapart import cli, config, metrics
 
 COMMAND = [sys.executable, "-m", "tellapart"]
-TINY = [
-    "--recipe",
-    "tutorial",
-    "--size",
-    "32",
-    "--epochs",
-    "1",
-    "--conv",
-    "4,8",
-    "--dense",
-    "8",
-    "--precision",
-    "float32",
-]
 EVALUATION = {
     "accuracy", "accuracy_interval", "baseline_accuracy", "log_loss", "expected_calibration_error", "classes",
     "per_class", "confusion_matrix", "n", "skipped", "split", "n_trained_on", "accuracy_unseen",

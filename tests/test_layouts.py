@@ -10,23 +10,10 @@ from typing import Any
 
 import pytest
 
+from conftest import TINY
 from tellapart import cli
 from tellapart.bundle import read
 
-TINY = [
-    "--recipe",
-    "tutorial",
-    "--size",
-    "32",
-    "--epochs",
-    "1",
-    "--conv",
-    "4",
-    "--dense",
-    "4",
-    "--precision",
-    "float32",
-]
 CLASSES = ["circles", "squares"]
 SIDES = ("train", "validation", "test")
 

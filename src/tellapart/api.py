@@ -123,7 +123,9 @@ def train(
                 result.bundle, result.evaluations, choice.recipe, result.reason, result.counts, result.record
             )
         else:
-            rival = _rival(catalog, choice, seed=seed, cache=_cache(cache), times=times, said=said)
+            # A budget is spent on one way: the other one would come after its end.
+            compared = choice if deadline is None else dataclasses.replace(choice, rival=None)
+            rival = _rival(catalog, compared, seed=seed, cache=_cache(cache), times=times, said=said)
             learned = _train_network(
                 catalog,
                 choice,
@@ -135,6 +137,7 @@ def train(
                 times=times,
                 said=said,
                 deadline=deadline,
+                most_epochs=settings.get("epochs"),
             )
             if rival is not None:
                 learned = _better(learned, rival, catalog, seed=seed, cache=_cache(cache), said=said)
@@ -216,6 +219,7 @@ def _train_network(
     times: dict[str, float],
     said: Progress,
     deadline: float | None,
+    most_epochs: int | None,
 ) -> _Learned:
     """Decode, train a whole network in Keras, ask its graph about every side."""
     recipe = choice.recipe
@@ -227,7 +231,7 @@ def _train_network(
     reason = choice.reason
     if deadline is not None and own is None:
         with _timed(times, "plan"):
-            recipe = pipeline.paced(prepared, recipe, cache=cache, deadline=deadline)
+            recipe = pipeline.paced(prepared, recipe, cache=cache, deadline=deadline, most_epochs=most_epochs)
         said.note(f"In the time there is: {counted(recipe.epochs, 'epoch')}.")
         reason = f"{reason} In the time there was: {counted(recipe.epochs, 'epoch')}."
     with _timed(times, "train"):

@@ -123,10 +123,12 @@ def batches(prepared: Prepared, side: str, recipe: Recipe, *, seed: int, label_m
     )
 
 
-def paced(prepared: Prepared, recipe: Recipe, *, cache: Path, deadline: float) -> Recipe:
+def paced(
+    prepared: Prepared, recipe: Recipe, *, cache: Path, deadline: float, most_epochs: int | None = None
+) -> Recipe:
     """The recipe with as many epochs as the time until `deadline` allows, by the measured speed; at least one.
 
-    More than the recipe's own are taken, up to `plans.MOST_EPOCHS`, for as long as they help.
+    More than the recipe's own are taken, up to `most_epochs` where the user set it, else to `plans.MOST_EPOCHS`.
     """
     from tellapart import plans, speeds
 
@@ -135,7 +137,11 @@ def paced(prepared: Prepared, recipe: Recipe, *, cache: Path, deadline: float) -
     speed = speeds.pictures_per_second(recipe, n_classes, precision)
     epoch_s = (n + len(prepared.sides["validation"]) / FORWARD) / speed
     left = PACE * (until_evaluation(prepared, deadline, speed) - time.monotonic())
-    fitting = [e for e in range(1, plans.MOST_EPOCHS + 1) if recipe.override(epochs=e).full_epochs() * epoch_s <= left]
+    fitting = [
+        e
+        for e in range(1, (most_epochs or plans.MOST_EPOCHS) + 1)
+        if recipe.override(epochs=e).full_epochs() * epoch_s <= left
+    ]
     return recipe.override(epochs=max(fitting, default=1))
 
 

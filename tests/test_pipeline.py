@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellapart import config, graphs, models, pipeline, provenance, speeds, training
+from tellapart import config, graphs, models, pipeline, plans, provenance, speeds, training
 from tellapart.augment import CROP, TUTORIAL
 from tellapart.catalog import scan
 from tellapart.classifier import Classifier
@@ -264,3 +264,13 @@ def test_the_forecast_counts_pictures_time_and_disk(large: Path, tmp_path: Path,
     assert [os.path.basename(each["path"]) for each in plan["skipped"]] == ["empty.jpg"]
     assert not list(tmp_path.iterdir())
     json.dumps(plan, allow_nan=False)
+
+
+def test_a_budget_buys_epochs_up_to_those_that_were_asked_for(prepared, cache: Path) -> None:
+    def epochs(seconds: float, most: int | None = None) -> int:
+        deadline = time.monotonic() + seconds
+        return pipeline.paced(prepared, RECIPE, cache=cache, deadline=deadline, most_epochs=most).epochs
+
+    assert epochs(0) == 1
+    assert epochs(1e6) == plans.MOST_EPOCHS
+    assert epochs(1e6, most=3) == 3

@@ -30,18 +30,22 @@ def listed(n: int, split: str | None = None, *, tested: int = 0) -> Catalog:
     return Catalog("/gone", "classes", ("a", "b"), entries, (), ())
 
 
-@pytest.mark.parametrize(("side", "grey", "flip"), [(28, True, False), (28, False, True), (40, True, False)])
-def test_auto_trains_a_network_for_tiny_pictures(tmp_path: Path, side: int, grey: bool, flip: bool) -> None:
-    choice = plans.choose(drawn(tmp_path / "p", side=side, grey=grey), "auto", {})
+@pytest.mark.parametrize(("side", "grey", "name"), [(28, True, "auto"), (28, False, "scratch"), (40, True, "auto")])
+def test_tiny_pictures_get_a_network_of_their_size(tmp_path: Path, side: int, grey: bool, name: str) -> None:
+    choice = plans.choose(drawn(tmp_path / "p", side=side, grey=grey), name, {})
     recipe = choice.recipe
-    assert (recipe.network, recipe.size_px, recipe.flip) == ("residual", 32, flip)
+    assert (recipe.network, recipe.size_px, recipe.flip) == ("residual", 32, True)
+    assert choice.mirroring_open
     assert choice.reason.startswith("A residual network from scratch: 60 epochs at 32 px")
     assert "32 px suit pictures of" in choice.reason
     # Tiny pictures do not begin smaller yet, and crops keep most of them.
     assert recipe.grow_from == 1
     assert recipe.policy.crop_scale == (0.85, 1.0)
-    assert ("no mirroring" in choice.reason) != flip
     assert "\n" not in choice.reason
+    assert (choice.rival is not None) == (name == "auto")
+    still = choice.without_mirroring()
+    assert (still.recipe.flip, still.recipe.policy.flip, still.mirroring_open) == (False, False, False)
+    assert still.reason.endswith("; no mirroring, which makes other things of these pictures.")
 
 
 @pytest.mark.parametrize(("side", "grey"), [(41, True), (90, False)])
@@ -64,8 +68,8 @@ def test_who_sets_how_to_train_gets_a_training() -> None:
 
 
 def test_scratch_is_taken_as_it_is_written(tmp_path: Path) -> None:
-    recipe = plans.choose(drawn(tmp_path / "p", side=28, grey=True), "scratch", {}).recipe
-    assert (recipe.size_px, recipe.flip) == (64, True)
+    recipe = plans.choose(drawn(tmp_path / "p", side=60, grey=True), "scratch", {}).recipe
+    assert (recipe.size_px, recipe.flip, recipe.grow_from) == (64, True, 0.5)
 
 
 def test_tutorial_is_taken_as_it_is_written() -> None:
@@ -158,9 +162,17 @@ def test_what_a_network_of_the_users_own_decides_cannot_be_set_beside_it(asked) 
         plans.choose(listed(20), "auto", asked, own_size_px=64)
 
 
-def test_a_policy_that_mirrors_takes_back_that_nothing_is_mirrored(tmp_path: Path) -> None:
-    catalog = drawn(tmp_path / "p", side=28, grey=True)
-    for policy, flip in ((Augmentation(flip=True), True), (Augmentation(), False), ("strong", False)):
-        choice = plans.choose(catalog, "auto", {"augment": policy})
-        assert choice.recipe.flip == flip
-        assert ("no mirroring" in choice.reason) != flip
+@pytest.mark.parametrize(
+    ("asked", "flip", "left_open"),
+    [
+        ({"augment": Augmentation(flip=True)}, True, False),
+        ({"augment": Augmentation(flip=False)}, False, False),
+        ({"augment": Augmentation()}, True, True),
+        ({"augment": "strong"}, True, True),
+        ({"flip": True}, True, False),
+        ({"flip": False}, False, False),
+    ],
+)
+def test_whether_to_mirror_is_open_where_nobody_said(tmp_path: Path, asked, flip: bool, left_open: bool) -> None:
+    choice = plans.choose(drawn(tmp_path / "p", side=28, grey=True), "auto", asked)
+    assert (choice.recipe.flip, choice.mirroring_open) == (flip, left_open)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tellapart import catalog as catalogs
-from tellapart import networks, outputs, pipeline, plans, previews, transfer
+from tellapart import mirrors, networks, outputs, pipeline, plans, previews, transfer
 from tellapart.bundle import Bundle
 from tellapart.cache import cache_folder
 from tellapart.classifier import Classifier, PathLike, Reading, load, require, require_keras
@@ -104,7 +104,8 @@ def train(
             outputs.check(output, force=force)
         with _timed(times, "read"):
             catalog = _scan(photos, reading, said)
-        choice = _choose(catalog, recipe, settings, _own_size(model, len(catalog.classes)))
+        own_size_px = _own_size(model, len(catalog.classes))
+        choice = _choose(catalog, recipe, settings, own_size_px, seed=seed, cache=cache)
         for note in (*catalog.notes, choice.reason):
             said.note(note)
         if isinstance(choice.recipe, Transfer):
@@ -271,7 +272,7 @@ def plan(
     reading, settings = _parted(options)
     with _told(progress) as said:
         catalog = _scan(photos, reading, said)
-        choice = _choose(catalog, recipe, settings)
+        choice = _choose(catalog, recipe, settings, cache=cache)
         if isinstance(choice.recipe, Transfer):
             return transfer.forecast(catalog, choice.recipe, choice.reason, cache=_cache(cache), network=choice.network)
         require_keras()
@@ -293,14 +294,14 @@ def preview(
     reading, settings = _parted(options)
     with _told(progress) as said:
         catalog = _scan(photos, reading, said)
-        choice = _choose(catalog, recipe, settings)
+        choice = _choose(catalog, recipe, settings, seed=seed)
         if isinstance(choice.recipe, Transfer):
             if recipe != "auto":
                 raise SettingsError(
                     "--show-augment goes with a recipe that trains a network; transfer looks at pictures as they are. "
                     "Add --recipe scratch."
                 )
-            choice = plans.choose(catalog, "scratch", settings)
+            choice = _choose(catalog, "scratch", settings, seed=seed)
             said.note("Without --recipe these pictures are looked at as they are; this is what --recipe scratch does.")
         assert isinstance(choice.recipe, Recipe)  # what is no transfer trains a network
         return previews.preview(catalog, choice.recipe, seed=seed)
@@ -364,11 +365,22 @@ def _scan(photos: PathLike, reading: Reading, said: Progress) -> catalogs.Catalo
     return catalog
 
 
-def _choose(catalog: catalogs.Catalog, recipe: str, settings: Settings, own_size_px: int | None = None) -> plans.Choice:
-    """`plans.choose`, Keras started before it where a backbone needs it."""
+def _choose(
+    catalog: catalogs.Catalog,
+    recipe: str,
+    settings: Settings,
+    own_size_px: int | None = None,
+    *,
+    seed: int = 0,
+    cache: PathLike | None = None,
+) -> plans.Choice:
+    """`plans.choose`, Keras started before it where a backbone needs it, and what it left open looked up."""
     if networks.needs_keras(settings.get("backbone")):
         require_keras()
-    return plans.choose(catalog, recipe, settings, own_size_px)
+    choice = plans.choose(catalog, recipe, settings, own_size_px)
+    if choice.mirroring_open and mirrors.hurt(catalog, seed=seed, cache=_cache(cache)):
+        return choice.without_mirroring()
+    return choice
 
 
 def _own_size(model: keras.Model | None, n_classes: int) -> int | None:

@@ -35,14 +35,19 @@ class Extractor:
         self._graph = network.graph(cache, None)
         self._stream: streams.Stream | None = None
 
-    def mirrored(self, files: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray]:
-        """The features of some files and of their mirror images, float16 (N, D) each, of those that can be read."""
+    def mirrored(self, files: Sequence[tuple[str, str]]) -> tuple[np.ndarray, np.ndarray, list[int]]:
+        """The features of some files and of their mirror images, float16 (M, D) each, and which files these are.
+
+        A file that cannot be read is left out: the last value has the places of the others, rising.
+        """
         self._begin(files)
         assert self._stream is not None
         todo = [(content, [path]) for path, content in files]
         seen = answers(self._stream, todo, self.preprocess, os.cpu_count() or 1, lambda _, p: np.stack([p, p[:, ::-1]]))
-        pairs = [rows[0].astype(np.float16) for _, rows in seen if rows]
-        return np.stack([pair[0] for pair in pairs]), np.stack([pair[1] for pair in pairs])
+        pairs = {one.content: rows[0].astype(np.float16) for one, rows in seen if rows}
+        read = [i for i, (_, content) in enumerate(files) if content in pairs]
+        both = np.stack([pairs[files[i][1]] for i in read]) if read else np.zeros((0, 2, self.network.n_features))
+        return both[:, 0], both[:, 1], read
 
     @property
     def graph_bytes(self) -> int:

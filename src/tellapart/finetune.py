@@ -21,8 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tellapart import augment, backbones, choices, features, metrics, policies, store, streams
-from tellapart import head as heads
+from tellapart import augment, backbones, choices, features, metrics, mirrors, policies, store, streams
 from tellapart.backbones import Backbone, Head
 from tellapart.engine import EMBEDDING, FEATURE_MAP, LOGITS
 from tellapart.files import counted
@@ -44,7 +43,6 @@ PATIENCE = 4  # epochs without a better one
 FEW = 40  # held-out pictures below which an improvement is mostly luck
 GOOD = 0.97  # held-out accuracy from which on nothing is done unasked
 MOST_S = 120.0  # that are taken unasked, without a budget
-FLIP_PICTURES = 400  # on which it is found out whether mirroring hurts
 MOST_BYTES = 2_000_000_000  # of activations
 START_S = 12.0  # to load Keras and build the graphs of training
 GRAPH_COST = 1.5  # of the whole network, against the part below the cut
@@ -126,7 +124,9 @@ def _tune(
     progress: Callable[[str, int, int, str], None],
 ) -> Outcome:
     n_in, n_out = len(job.inside), len(job.outside)
-    flips = not _mirroring_hurts(job, extractor, seed)
+    some = job.inside[: mirrors.PICTURES]
+    n_classes = len(job.head.bias)
+    flips = not mirrors.hurts(extractor, [job.files[i] for i in some], job.labels[some], n_classes, seed=seed)
     way = extractor.way
     assert way is not None
     cut = Cut(backbone, preprocess, way, flips=flips, crops=CROPS)
@@ -219,16 +219,6 @@ def _too_long(seconds: float, deadline: float | None) -> str:
     return (
         f"Fine-tuning could raise this, but would take about {minutes} minutes: a --budget of {2 * minutes}m allows it"
     )
-
-
-def _mirroring_hurts(job: Job, extractor: features.Extractor, seed: int) -> bool:
-    some = job.inside[:FLIP_PICTURES]
-    files = [job.files[i] for i in some]
-    plain, mirrored = extractor.mirrored(files)
-    if len(plain) < len(some) or len(np.unique(job.labels[some])) < 2:
-        return True  # files vanished, or nothing can be told: the safe side
-    groups = np.unique([content for _, content in files], return_inverse=True)[1]
-    return heads.mirroring_hurts(plain, mirrored, job.labels[some], len(job.head.bias), seed=seed, groups=groups)
 
 
 class Cut:

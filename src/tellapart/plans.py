@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from tellapart import networks, pictures
+from tellapart import networks, pictures, policies
 from tellapart.backbones import BACKBONES
 from tellapart.catalog import Catalog
 from tellapart.config import OWN, RECIPE_NAMES, RECIPES, RIVAL, SCRATCH, TRANSFER, Recipe, Transfer, check_size
@@ -56,6 +56,13 @@ class Choice:
     reason: str  # one sentence for the user
     rival: Transfer | None = None  # what it is to be compared with by validation, where that is open
     network: networks.Network | None = None  # the backbone of a `Transfer`, ready
+    mirroring_open: bool = False  # a look at the pictures is to tell whether mirroring hurts: nobody has said
+
+    def without_mirroring(self) -> Choice:
+        """The same, for pictures that stop being of their class in a mirror."""
+        assert isinstance(self.recipe, Recipe)
+        reason = f"{self.reason.removesuffix('.')}; no mirroring, which makes other things of these pictures."
+        return dataclasses.replace(self, recipe=self.recipe.override(flip=False), reason=reason, mirroring_open=False)
 
 
 def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None = None) -> Choice:
@@ -95,7 +102,7 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     for setting in ("conv", "dense"):
         if asked.get(setting) is not None:
             raise SettingsError(f"--{setting} goes with --recipe tutorial; got it with {name}. Leave one of them out.")
-    side, grey = _look(catalog)
+    side = _side_px(catalog)
     tiny = side <= TINY_PX
     trained = [setting for setting in OF_TRAINING if asked.get(setting) is not None]
     wanted = any(asked.get(setting) not in (None, False) for setting in OF_TRANSFER)  # who names a backbone wants one
@@ -104,23 +111,18 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     _check_of_transfer(asked, "this is scratch")
     suited: dict[str, Any] = {"epochs": _epochs(catalog, SEEN_TINY if tiny else SEEN)}
     if tiny:  # smaller yet, or a small part of them, teaches little
-        suited |= {"grow_from": 1.0, "policy": Augmentation(crop_scale=(0.85, 1.0))}
-    notes = []
-    if name == "auto" and tiny:
-        suited["size_px"] = 32
-        notes.append(f"32 px suit pictures of {side} px")
-        if grey:
-            # Tiny grey pictures are mostly digits and letters, which a mirror turns into others.
-            suited["flip"] = False
-            notes.append("no mirroring, since tiny grey pictures are mostly characters")
-    recipe = SCRATCH.override(**suited).override(**settings)
-    kept = [note for note in notes if all(settings.get(field) is None for field in ("size_px", "flip"))]
-    if recipe.flip != suited.get("flip", recipe.flip):
-        kept = []  # the augmentation asked for mirrors
-    why = "".join(f"; {note}" for note in kept)
+        suited |= {"size_px": 32, "grow_from": 1.0, "policy": Augmentation(crop_scale=(0.85, 1.0))}
+    suits = SCRATCH.override(**suited)
+    recipe = suits.override(**settings)
+    why = f"; 32 px suit pictures of {side} px" if tiny and recipe.size_px == suits.size_px else ""
     rival = RIVAL if name == "auto" and tiny and not trained else None
+    augment = asked.get("augment")
+    said = asked.get("flip") is not None or (augment is not None and policies.resolve(augment)[1].flip is not None)
     return Choice(
-        recipe, f"A residual network from scratch: {recipe.epochs} epochs at {recipe.size_px} px{why}.", rival
+        recipe,
+        f"A residual network from scratch: {recipe.epochs} epochs at {recipe.size_px} px{why}.",
+        rival,
+        mirroring_open=recipe.flip and not said,
     )
 
 
@@ -164,16 +166,14 @@ def _epochs(catalog: Catalog, seen: int) -> int:
     return min(max(round(seen / max(n, 1)), FEWEST_EPOCHS), MOST_EPOCHS)
 
 
-def _look(catalog: Catalog) -> tuple[int, bool]:
-    """The median longer side, px, of some pictures, and whether all of them are grey."""
+def _side_px(catalog: Catalog) -> int:
+    """The median longer side, px, of some pictures."""
     step = max(len(catalog.entries) // LOOKED_AT, 1)
-    sides, grey = [], True
+    sides = []
     for entry in catalog.entries[::step][:LOOKED_AT]:
         try:
             picture = pictures.read(entry.path, at_least_px=32)
         except PictureError:
             continue  # named with its reason when all pictures are decoded
         sides.append(max(picture.width_px, picture.height_px))
-        red, green, blue = picture.pixels[..., 0], picture.pixels[..., 1], picture.pixels[..., 2]
-        grey = grey and bool((red == green).all() and (green == blue).all())
-    return (int(statistics.median(sides)), grey) if sides else (TINY_PX + 1, False)
+    return int(statistics.median(sides)) if sides else TINY_PX + 1

@@ -167,9 +167,10 @@ STRONG = Augmentation(
     erase=0.25,
 )
 
-# None of these decides on flips: whether a mirrored picture is still of its class depends on the classes.
+# But for "none", which is to change nothing, these do not decide on flips: whether a mirrored picture is still of its
+# class depends on the classes.
 NAMED = {
-    "none": Augmentation(),
+    "none": Augmentation(flip=False),
     "light": LIGHT,
     "strong": STRONG,
     "tutorial": dataclasses.replace(TUTORIAL, flip=None),

@@ -6,9 +6,8 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 
-from tellapart import api, backbones, features, finetune, head, networks
+from tellapart import api, backbones, features, finetune, mirrors, networks
 from tellapart import catalog as catalogs
 from tellapart.backbones import BACKBONES, Head
 from tellapart.engine import EMBEDDING, FEATURE_MAP, Engine
@@ -18,28 +17,6 @@ from tellapart.streams import ONNXRUNTIME, Stream
 
 LITE0, HOW = BACKBONES["efficientnet-lite0"], Preprocess(64)
 SETTINGS = {"recipe": "transfer", "backbone": "efficientnet-lite0", "size": 64, "progress": False}
-
-
-def arrow(towards: str, seed: int) -> Image.Image:
-    """An arrow head to the left or to the right on dark noise."""
-    rng = np.random.default_rng([seed, towards == "left"])
-    image = Image.fromarray(rng.integers(0, 90, (64, 64, 3), dtype=np.uint8))
-    side, x, y = int(rng.integers(28, 44)), int(rng.integers(0, 18)), int(rng.integers(0, 18))
-    tip, back = (x, x + side) if towards == "left" else (x + side, x)
-    colour = tuple(int(level) for level in rng.integers(150, 256, 3))
-    ImageDraw.Draw(image).polygon([(back, y), (back, y + side), (tip, y + side // 2)], colour)
-    return image
-
-
-@pytest.fixture(scope="module")
-def arrows(tmp_path_factory) -> Path:
-    """40 arrows to the left, 40 to the right."""
-    folder = tmp_path_factory.mktemp("arrows")
-    for towards in ("left", "right"):
-        (folder / towards).mkdir()
-        for i in range(40):
-            arrow(towards, i).save(folder / towards / f"{i:03d}.png")
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -61,14 +38,6 @@ def pixels(n: int = 2) -> np.ndarray:
     rng = np.random.default_rng(1)
     small = rng.integers(0, 256, (n, 8, 8, 3), dtype=np.uint8)
     return small.repeat(8, axis=1).repeat(8, axis=2)
-
-
-def mirrored_hurt(folder: Path, cache: Path) -> bool:
-    catalog = catalogs.scan(folder)
-    labels = np.array([catalog.classes.index(entry.label) for entry in catalog.entries])
-    extractor = features.Extractor(networks.find(LITE0.name, HOW.size_px), cache)
-    plain, mirrored = extractor.mirrored([(entry.path, entry.content) for entry in catalog.entries])
-    return head.mirroring_hurts(plain, mirrored, labels, len(catalog.classes), seed=0)
 
 
 def test_what_stands_at_the_cut_and_the_top_make_the_whole_network():
@@ -154,14 +123,6 @@ def test_a_change_must_be_more_than_luck(fixed, broken, expected):
     assert not finetune.better(after * np.nan, before, right)
 
 
-def test_mirroring_hurts_arrows(arrows, tmp_path):
-    assert mirrored_hurt(arrows, tmp_path)
-
-
-def test_mirroring_does_not_hurt_shapes(photos, tmp_path):
-    assert not mirrored_hurt(photos, tmp_path)
-
-
 def test_views_are_the_picture_its_mirror_image_and_crops():
     one = pixels(1)[0]
     both = finetune.Cut(LITE0, HOW, ONNXRUNTIME, flips=True, crops=1).views("ab" * 32, one)
@@ -219,7 +180,7 @@ def test_an_interrupt_keeps_the_frozen_network(photos, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(finetune, "_mirroring_hurts", interrupted)
+    monkeypatch.setattr(mirrors, "hurts", interrupted)
     got = api.train(photos, fine_tune=True, cache=tmp_path, **SETTINGS)
     assert got.report["training"]["interrupted"]
     assert "kept frozen" in got.report["plan"]["reason"]

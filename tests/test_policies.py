@@ -78,10 +78,10 @@ def test_values_go_through_json_and_back() -> None:
         assert Augmentation.from_dict(json.loads(json.dumps(policy.as_dict()))) == policy
 
 
-def test_no_name_decides_on_flips() -> None:
+def test_no_name_decides_on_flips_but_the_one_that_changes_nothing() -> None:
     assert set(NAMED) == {"none", "light", "strong", "tutorial", "crop"}
-    for policy in NAMED.values():
-        assert policy.flip is None
+    for name, policy in NAMED.items():
+        assert policy.flip is (False if name == "none" else None)
         assert not policy.vertical_flip
     assert resolve("light") == ("light", policies.LIGHT)
 

@@ -29,6 +29,7 @@ import os
 import re
 import stat
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -294,25 +295,31 @@ def _dct_scale(width: int, height: int, at_least_px: int | None) -> int:
     return next((scale for scale in (8, 4, 2) if ratio >= scale), 1)
 
 
-def _jpeg_exif(data: bytes) -> bytes:
-    """The first Exif segment before the picture data, or b"" (ITU-T T.81 B.1.1.4, CIPA DC-008)."""
+def jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """The segments of a JPEG before its picture data: marker, begin and end of the payload (ITU-T T.81 B.1.1.4)."""
     at = 2
     for _ in range(1000):  # a sound file has some dozens of segments; a hostile one could have millions
         at = data.find(b"\xff", at)
         if at < 0 or at + 4 > len(data):
-            break
+            return
         marker = data[at + 1]
         if marker == 0xFF:  # a fill byte
             at += 1
         elif marker in {0x00, 0x01} or 0xD0 <= marker <= 0xD8:  # these have no length
             at += 2
         elif marker in {0xD9, 0xDA}:  # the end, or the start of the picture data
-            break
+            return
         else:
             end = at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")
-            if marker == 0xE1 and data[at + 4 : at + 10] == b"Exif\0\0":
-                return data[at + 4 : end]
+            yield marker, at + 4, end
             at = end
+
+
+def _jpeg_exif(data: bytes) -> bytes:
+    """The first Exif segment before the picture data, or b"" (CIPA DC-008)."""
+    for marker, start, end in jpeg_segments(data):
+        if marker == 0xE1 and data[start : start + 6] == b"Exif\0\0":
+            return data[start:end]
     return b""
 
 
@@ -352,15 +359,7 @@ def _upright(pixels: np.ndarray, format: str, width: int, height: int, orientati
 
 
 def _decode_with_pillow(data: bytes, format: str, at_least_px: int | None) -> Picture:
-    _hush_pillow()
-    module, name = _OPENERS[format]
-    try:
-        opener: type[ImageFile.ImageFile] = getattr(importlib.import_module(module), name)
-    except ImportError as error:
-        if format != "HEIC":
-            raise
-        raise PictureError("HEIC needs the extra: pip install 'tellapart[heic]'") from error
-    with opener(BytesIO(data)) as image:
+    with opened(data, format) as image:
         width, height = image.size
         _check_size(width, height)
         if format == "JPEG" and at_least_px is not None:
@@ -374,8 +373,24 @@ def _decode_with_pillow(data: bytes, format: str, at_least_px: int | None) -> Pi
         pixels = _to_rgb(image, data)
         # Read after loading: in PNG the block may follow the picture. Pillow turns TIFF, libheif turns HEIC.
         turned = format in {"TIFF", "HEIC"}
-        orientation = 1 if turned else _exif_orientation(_exif_block(image.info))
+        orientation = 1 if turned else _exif_orientation(exif_block(image.info))
     return _upright(pixels, format, width, height, orientation)
+
+
+def opened(data: bytes, format: str) -> ImageFile.ImageFile:
+    """Pillow's picture of some bytes whose `format` is what `sniff` says: its header is read, no pixel decoded.
+
+    Raises PictureError where the format needs an extra, and whatever Pillow raises of damaged bytes.
+    """
+    _hush_pillow()
+    module, name = _OPENERS[format]
+    try:
+        opener: type[ImageFile.ImageFile] = getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        if format != "HEIC":
+            raise
+        raise PictureError("HEIC needs the extra: pip install 'tellapart[heic]'") from error
+    return opener(BytesIO(data))
 
 
 def _refuse_missing_strips(image: ImageFile.ImageFile) -> None:
@@ -386,7 +401,8 @@ def _refuse_missing_strips(image: ImageFile.ImageFile) -> None:
         raise PictureError("damaged TIFF: strips of the picture are missing")
 
 
-def _exif_block(info: dict[Any, Any]) -> bytes:
+def exif_block(info: dict[Any, Any]) -> bytes:
+    """The Exif block among what Pillow knows of a picture; b"" where there is none."""
     if isinstance(info.get("exif"), bytes):
         return info["exif"]
     # ImageMagick's older way of keeping it in a PNG: a text of a name, a length, and hexadecimal digits.

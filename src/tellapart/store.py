@@ -36,7 +36,7 @@ from tellapart.errors import OutputError, PictureError
 from tellapart.files import shown
 from tellapart.preprocess import Preprocess, load
 
-__all__ = ["Decoded", "Kind", "Store", "StoreInfo", "build", "cache_folder", "clear", "decode_all", "keep", "listing"]
+__all__ = ["Decoded", "Kind", "Store", "StoreInfo", "build", "cache_folder", "clear", "decode_all", "keep", "listing", "make_all"]
 
 _BLOCK_BYTES = 4 * 2**20  # what one task decodes, or one step of a copy moves, at most
 _BLOCK_PICTURES = 16  # more in one task would not save anything
@@ -255,12 +255,20 @@ def _part(opened: caches.Opened, contents: Iterable[str], outside: dict[str, str
 
 
 def decode_all(todo: Contents, preprocess: Preprocess, threads: int, block: int) -> Iterator[Decoded]:
-    """Decode on threads; yields in the order of `todo`, with a bounded number under way."""
+    """Decode on threads to the network's square; see `make_all`."""
+    return make_all(todo, lambda data: load(data, preprocess), threads, block)
+
+
+def make_all(todo: Contents, make: Callable[[bytes], np.ndarray], threads: int, block: int) -> Iterator[Decoded]:
+    """Make each row of a file's bytes, on threads; in the order of `todo`, with a bounded number under way.
+
+    `make` raises PictureError where it cannot.
+    """
     waiting: deque[Future[list[Decoded]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="tellapart-decode")
     try:
         for start in range(0, len(todo), block):
-            waiting.append(pool.submit(_decode_block, todo[start : start + block], preprocess))
+            waiting.append(pool.submit(_make_block, todo[start : start + block], make))
             if len(waiting) >= _TASKS_PER_THREAD * threads:
                 yield from waiting.popleft().result()
         while waiting:
@@ -269,12 +277,12 @@ def decode_all(todo: Contents, preprocess: Preprocess, threads: int, block: int)
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _decode_block(todo: Contents, preprocess: Preprocess) -> list[Decoded]:
-    return [_decode(content, paths, preprocess) for content, paths in todo]
+def _make_block(todo: Contents, make: Callable[[bytes], np.ndarray]) -> list[Decoded]:
+    return [_make(content, paths, make) for content, paths in todo]
 
 
-def _decode(content: str, paths: list[str], preprocess: Preprocess) -> Decoded:
-    """Decode one content from the first of its files that still holds it."""
+def _make(content: str, paths: list[str], make: Callable[[bytes], np.ndarray]) -> Decoded:
+    """Make the row of one content from the first of its files that still holds it."""
     reasons = []
     for path in paths:
         try:
@@ -286,7 +294,7 @@ def _decode(content: str, paths: list[str], preprocess: Preprocess) -> Decoded:
             reasons.append("the file changed during the run")
             continue
         try:
-            return Decoded(content, load(data, preprocess))
+            return Decoded(content, make(data))
         except PictureError as error:
             # Too little memory is a matter of this run, not of the picture.
             lasting = not isinstance(error.__cause__, MemoryError)

@@ -2,36 +2,27 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tellapart import __version__, outputs
+from tellapart import __version__, console, outputs
 from tellapart.config import SHORTEST_BUDGET_S, budget_s
-from tellapart.errors import InputError, OutputError, SettingsError, TellapartError
-from tellapart.files import because, shown
+from tellapart.errors import InputError, SettingsError, TellapartError
+from tellapart.files import shown
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from tellapart.predict import Prediction
+    pass
 
 DONE, PROBLEM, USAGE, INTERRUPTED = 0, 1, 2, 130
-STANDARD_OUTPUT = "-"
 END_S = 0.5  # from the last output to the end of the process
-WIDE = 10_000  # characters, for tables that nobody sees on a terminal
-CSV_ERRORS = "surrogateescape"  # the name's own bytes
-JSON_ERRORS = "backslashreplace"  # "\\udcff": an escape that JSON knows, so that the whole stays UTF-8
 
 
 class _Numbers(click.ParamType):
@@ -157,31 +148,31 @@ def train(
     """
     from tellapart import api, summaries
 
-    _check_output(json_path, force)
-    _check_output(history, force)
+    console.check_output(json_path, force)
+    console.check_output(history, force)
     if show_augment is not None:
         if dry_run:
             raise click.UsageError("Only one of --dry-run and --show-augment can be done. Leave one of them out.")
-        _check_apart({"--show-augment": show_augment, "--json": json_path})
-        _check_output(show_augment, force)
+        console.check_apart({"--show-augment": show_augment, "--json": json_path})
+        console.check_output(show_augment, force)
         _draw_variants(photos, show_augment, json_path, force, options)
         return
     if dry_run:
         for only_train in ("seed", "tensorboard", "budget"):
             del options[only_train]
         plan = api.plan(photos, **options)
-        _say(summaries.planned(plan), json_path)
-        _write_json(plan, json_path, force)
+        console.say(summaries.planned(plan), json_path)
+        console.write_json(plan, json_path, force)
         return
     target = f"{Path(os.path.abspath(photos)).name}.tellapart" if output is None else output
-    _check_apart({"--output": target, "--json": json_path, "--history": history})
+    console.check_apart({"--output": target, "--json": json_path, "--history": history})
     options["budget"] = _left(options["budget"])
     classifier = api.train(photos, output=target, force=force, **options)
     assert classifier.evaluation is not None  # just trained
     result = classifier.evaluation.as_dict() | classifier.report
-    _say(summaries.trained(classifier.evaluation, classifier.report), json_path)
-    _say(f"Saved: {shown(target)}", json_path)
-    _write_json(result, json_path, force)
+    console.say(summaries.trained(classifier.evaluation, classifier.report), json_path)
+    console.say(f"Saved: {shown(target)}", json_path)
+    console.write_json(result, json_path, force)
     if history is not None:
         outputs.write_text(history, classifier.bundle.members["history.csv"].decode(), force=force)
     if classifier.report["training"]["interrupted"]:
@@ -195,8 +186,8 @@ def _draw_variants(photos: str, path: str, json_path: str | None, force: bool, o
         del options[only_train]
     preview = api.preview(photos, **options)
     sheets.save(sheets.variants(preview), path, force=force)
-    _say(f"Written: {shown(path)}", json_path)
-    _write_json(preview.as_dict() | {"sheet": path}, json_path, force)
+    console.say(f"Written: {shown(path)}", json_path)
+    console.write_json(preview.as_dict() | {"sheet": path}, json_path, force)
 
 
 @cli.command(short_help="Count right answers on labelled pictures.")
@@ -212,14 +203,14 @@ def evaluate(model: str, photos: str, json_path: str | None, force: bool, debug:
     from tellapart import classifier, summaries
     from tellapart.progress import TerminalProgress
 
-    _check_output(json_path, force)
+    console.check_output(json_path, force)
     loaded = classifier.load(model)
     with TerminalProgress() as progress:
         evaluation = loaded.evaluate(photos, progress=progress, **options)
     for note in evaluation.notes:
         click.echo(note, err=True)
-    _say(summaries.evaluated(evaluation), json_path)
-    _write_json(evaluation.as_dict(), json_path, force)
+    console.say(summaries.evaluated(evaluation), json_path)
+    console.write_json(evaluation.as_dict(), json_path, force)
 
 
 @cli.command(short_help="Answer what is on pictures.")
@@ -248,21 +239,21 @@ def predict(
     from tellapart.predict import NO_SUCH_FILE, Predictor, questions
     from tellapart.sorting import Sorter
 
-    if csv_path == json_path == STANDARD_OUTPUT:
+    if csv_path == json_path == console.STANDARD_OUTPUT:
         raise click.UsageError("Only one of --csv and --json can be standard output. Give the other one a file.")
-    _check_apart({"--csv": csv_path, "--json": json_path, "--copy-to": copy_to})
+    console.check_apart({"--csv": csv_path, "--json": json_path, "--copy-to": copy_to})
     for path in (csv_path, json_path):
-        _check_output(path, force)
+        console.check_output(path, force)
     predictor = Predictor(read(model))
     sorter = None if copy_to is None else Sorter(copy_to, predictor.classes, asked=pictures, force=force)
-    silent = STANDARD_OUTPUT in (csv_path, json_path)
+    silent = console.STANDARD_OUTPUT in (csv_path, json_path)
     counts: Counter[str] = Counter()
     n, n_read, missing, unreadable = 0, 0, None, None
     with ExitStack() as stack:
         sinks = [
-            *(stack.enter_context(_csv_sink(path, force, predictor.classes)) for path in [csv_path] if path),
-            *(stack.enter_context(_json_sink(path, force)) for path in [json_path] if path),
-            *([] if silent else [_text_sink()]),
+            *(stack.enter_context(console.csv_sink(path, force, predictor.classes)) for path in [csv_path] if path),
+            *(stack.enter_context(console.json_sink(path, force)) for path in [json_path] if path),
+            *([] if silent else [console.text_sink()]),
             *([] if sorter is None else [stack.enter_context(sorter).add]),
         ]
         for answer in predictor.answers(questions(pictures, leave_out=copy_to)):
@@ -300,10 +291,10 @@ def info(model: str, json_path: str | None, force: bool, debug: bool) -> None:
     from tellapart import summaries
     from tellapart.bundle import read
 
-    _check_output(json_path, force)
+    console.check_output(json_path, force)
     bundle = read(model)
-    _say(summaries.described(bundle, model, os.path.getsize(model)), json_path)
-    _write_json(dict(bundle.manifest), json_path, force)
+    console.say(summaries.described(bundle, model, os.path.getsize(model)), json_path)
+    console.write_json(dict(bundle.manifest), json_path, force)
 
 
 @cli.group(cls=_Group)
@@ -323,11 +314,11 @@ def cache_list(cache: str | None, json_path: str | None, force: bool, debug: boo
     from tellapart import cache as caches
     from tellapart import summaries
 
-    _check_output(json_path, force)
+    console.check_output(json_path, force)
     folder = caches.cache_folder(cache)
     stores = caches.listing(folder)
-    _write_json([dataclasses.asdict(each) for each in stores], json_path, force)
-    _say(summaries.cached(stores, str(folder)), json_path)
+    console.write_json([dataclasses.asdict(each) for each in stores], json_path, force)
+    console.say(summaries.cached(stores, str(folder)), json_path)
 
 
 @cache.command("clear")
@@ -356,14 +347,14 @@ def demo(output: str, json_path: str | None, force: bool, debug: bool, **options
     from tellapart import demo as demos
     from tellapart import summaries
 
-    _check_output(json_path, force)
+    console.check_output(json_path, force)
     result = demos.run(folder=output, force=force, **options)
-    _write_json(result.evaluation.as_dict() | result.report, json_path, force)
-    _say(summaries.trained(result.evaluation, result.report), json_path)
+    console.write_json(result.evaluation.as_dict() | result.report, json_path, force)
+    console.say(summaries.trained(result.evaluation, result.report), json_path)
     for answer in result.predictions:
-        _say(summaries.answered(answer), json_path)
+        console.say(summaries.answered(answer), json_path)
     for path in result.paths:
-        _say(f"Written: {shown(path)}", json_path)
+        console.say(f"Written: {shown(path)}", json_path)
 
 
 def _left(budget: str | None) -> float | None:
@@ -381,9 +372,9 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     given = list(sys.argv[1:] if args is None else args)
     debug = "--debug" in given
     try:
-        _ready_streams()
+        console.ready()
         cli.main(given, prog_name="tellapart", standalone_mode=False)
-        with _printing():
+        with console.printing():
             sys.stdout.flush()
         sys.exit(DONE)
     except (click.exceptions.Abort, KeyboardInterrupt):
@@ -399,7 +390,7 @@ def main(args: Sequence[str] | None = None) -> NoReturn:
     except TellapartError as error:
         sys.exit(_told(str(error), error, debug, PROBLEM))
     except BrokenPipeError:
-        _drop_output()  # the reader has left: no more to say
+        console.drop_output()  # the reader has left: no more to say
         sys.exit(PROBLEM)
     except MemoryError as error:
         sys.exit(_told("There must be enough memory; it ran out. Take a smaller --size.", error, debug, PROBLEM))
@@ -416,35 +407,6 @@ def _told(message: str, error: BaseException, debug: bool, status: int) -> int:
         traceback.print_exception(error)
     click.echo(f"Error: {' '.join(message.split())}", err=True)
     return status
-
-
-def _ready_streams() -> None:
-    """See to it that nothing which is printed can fail for the terminal's or the locale's sake."""
-    for name in ("stdin", "stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:  # it was closed, and the next file to be opened would take its number
-            setattr(sys, name, open(os.devnull, "r+" if name == "stdin" else "w"))  # noqa: SIM115
-        elif name != "stdin" and isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-@contextmanager
-def _printing() -> Iterator[None]:
-    """Turn the refusal of standard output, a file on a full disk, into an OutputError."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise  # `main` ends quietly then
-    except OSError as error:
-        _drop_output()
-        raise OutputError(
-            f"Standard output could not be written: {because(error)}. Make room, or send it elsewhere."
-        ) from error
-
-
-def _drop_output() -> None:
-    """Let Python write the rest nowhere when it ends, else it would complain once more."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _by_option(message: str) -> str:
@@ -465,108 +427,3 @@ def _stopped() -> int:
 
 def _fail(message: str) -> NoReturn:
     raise InputError(message)
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    if sys.stdout.isatty():
-        return Console(highlight=False)
-    return Console(highlight=False, soft_wrap=True, width=WIDE)  # a pipe has no width: a row stays one line
-
-
-def _say(what: Any, json_path: str | None) -> None:
-    """Print for a person, unless standard output is taken by JSON."""
-    if json_path == STANDARD_OUTPUT:
-        return
-    with _printing():
-        if sys.stdout.isatty():
-            _console().print(what, markup=False)
-            return
-        console = _console()
-        with console.capture() as captured:
-            console.print(what, markup=False)
-        click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
-
-
-def _check_apart(paths: dict[str, str | None]) -> None:
-    """Raise UsageError where two outputs, by option, are one file: the second would replace the first."""
-    places: dict[str, str] = {}
-    for option, path in paths.items():
-        if path not in (None, STANDARD_OUTPUT):
-            other = places.setdefault(os.path.realpath(path), option)
-            if other != option:
-                raise click.UsageError(
-                    f"Each output must be a file of its own; {other} and {option} are both {shown(path)}.",
-                    click.get_current_context(),
-                )
-
-
-def _check_output(path: str | None, force: bool) -> None:
-    if path not in (None, STANDARD_OUTPUT):
-        outputs.check(path, force=force)
-
-
-@contextmanager
-def _stream(path: str, force: bool, errors: str) -> Iterator[TextIO]:
-    """A text file that appears under its name when it is complete, or standard output: UTF-8 in any locale.
-
-    `errors` says what becomes of the bytes of a file's name that are no text.
-    """
-    if path == STANDARD_OUTPUT:
-        sys.stdout.flush()
-        # In JSON and CSV for machines the locale has no say.
-        text = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", errors=errors, newline="", write_through=True)
-        try:
-            with _printing():
-                yield text
-                text.flush()
-        finally:
-            text.detach()
-        return
-    with outputs.atomic(path, force=force) as file:
-        text = io.TextIOWrapper(file, encoding="utf-8", errors=errors, newline="", write_through=True)
-        yield text
-        text.detach()
-
-
-def _write_json(values: Any, path: str | None, force: bool) -> None:
-    if path is not None:
-        with _stream(path, force, JSON_ERRORS) as file:
-            file.write(json.dumps(values, ensure_ascii=False, indent=2) + "\n")
-
-
-@contextmanager
-def _csv_sink(path: str, force: bool, classes: tuple[str, ...]) -> Iterator[Callable[[Prediction], None]]:
-    from tellapart.predict import csv_header, csv_row
-
-    with _stream(path, force, CSV_ERRORS) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(csv_header(classes))
-        yield lambda answer: writer.writerow(csv_row(classes, answer))
-
-
-@contextmanager
-def _json_sink(path: str, force: bool) -> Iterator[Callable[[Prediction], None]]:
-    with _stream(path, force, JSON_ERRORS) as file:
-        between = "[\n"
-
-        def write(answer: Prediction) -> None:
-            nonlocal between
-            file.write(between + json.dumps(answer.as_dict(), ensure_ascii=False))
-            between = ",\n"
-
-        yield write
-        file.write("[]\n" if between == "[\n" else "\n]\n")
-
-
-def _text_sink() -> Callable[[Prediction], None]:
-    from tellapart.summaries import answered
-
-    console = _console()
-
-    def write(answer: Prediction) -> None:
-        with _printing():
-            console.print(answered(answer), soft_wrap=True)
-
-    return write

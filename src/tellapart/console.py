@@ -1,0 +1,162 @@
+"""What a command prints and writes: for a person, as JSON, as CSV, on standard output or into a file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TextIO
+
+import click
+
+from tellapart import outputs
+from tellapart.errors import OutputError
+from tellapart.files import because, shown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tellapart.predict import Prediction
+
+STANDARD_OUTPUT = "-"
+WIDE = 10_000  # characters, for tables that nobody sees on a terminal
+CSV_ERRORS = "surrogateescape"  # the name's own bytes
+JSON_ERRORS = "backslashreplace"  # "\\udcff": an escape that JSON knows, so that the whole stays UTF-8
+
+
+def ready() -> None:
+    """See to it that nothing which is printed can fail for the terminal's or the locale's sake."""
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:  # it was closed, and the next file to be opened would take its number
+            setattr(sys, name, open(os.devnull, "r+" if name == "stdin" else "w"))  # noqa: SIM115
+        elif name != "stdin" and isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+@contextmanager
+def printing() -> Iterator[None]:
+    """Turn the refusal of standard output, a file on a full disk, into an OutputError."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # `main` ends quietly then
+    except OSError as error:
+        drop_output()
+        raise OutputError(
+            f"Standard output could not be written: {because(error)}. Make room, or send it elsewhere."
+        ) from error
+
+
+def drop_output() -> None:
+    """Let Python write the rest nowhere when it ends, else it would complain once more."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    if sys.stdout.isatty():
+        return Console(highlight=False)
+    return Console(highlight=False, soft_wrap=True, width=WIDE)  # a pipe has no width: a row stays one line
+
+
+def say(what: Any, json_path: str | None) -> None:
+    """Print for a person, unless standard output is taken by JSON."""
+    if json_path == STANDARD_OUTPUT:
+        return
+    with printing():
+        if sys.stdout.isatty():
+            _console().print(what, markup=False)
+            return
+        console = _console()
+        with console.capture() as captured:
+            console.print(what, markup=False)
+        click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def check_apart(paths: dict[str, str | None]) -> None:
+    """Raise UsageError where two outputs, by option, are one file: the second would replace the first."""
+    places: dict[str, str] = {}
+    for option, path in paths.items():
+        if path not in (None, STANDARD_OUTPUT):
+            other = places.setdefault(os.path.realpath(path), option)
+            if other != option:
+                raise click.UsageError(
+                    f"Each output must be a file of its own; {other} and {option} are both {shown(path)}.",
+                    click.get_current_context(),
+                )
+
+
+def check_output(path: str | None, force: bool) -> None:
+    if path not in (None, STANDARD_OUTPUT):
+        outputs.check(path, force=force)
+
+
+@contextmanager
+def stream(path: str, force: bool, errors: str) -> Iterator[TextIO]:
+    """A text file that appears under its name when it is complete, or standard output: UTF-8 in any locale.
+
+    `errors` says what becomes of the bytes of a file's name that are no text.
+    """
+    if path == STANDARD_OUTPUT:
+        sys.stdout.flush()
+        # In JSON and CSV for machines the locale has no say.
+        text = io.TextIOWrapper(sys.stdout.buffer, encoding="utf-8", errors=errors, newline="", write_through=True)
+        try:
+            with printing():
+                yield text
+                text.flush()
+        finally:
+            text.detach()
+        return
+    with outputs.atomic(path, force=force) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", errors=errors, newline="", write_through=True)
+        yield text
+        text.detach()
+
+
+def write_json(values: Any, path: str | None, force: bool) -> None:
+    if path is not None:
+        with stream(path, force, JSON_ERRORS) as file:
+            file.write(json.dumps(values, ensure_ascii=False, indent=2) + "\n")
+
+
+@contextmanager
+def csv_sink(path: str, force: bool, classes: tuple[str, ...]) -> Iterator[Callable[[Prediction], None]]:
+    from tellapart.predict import csv_header, csv_row
+
+    with stream(path, force, CSV_ERRORS) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(csv_header(classes))
+        yield lambda answer: writer.writerow(csv_row(classes, answer))
+
+
+@contextmanager
+def json_sink(path: str, force: bool) -> Iterator[Callable[[Prediction], None]]:
+    with stream(path, force, JSON_ERRORS) as file:
+        between = "[\n"
+
+        def write(answer: Prediction) -> None:
+            nonlocal between
+            file.write(between + json.dumps(answer.as_dict(), ensure_ascii=False))
+            between = ",\n"
+
+        yield write
+        file.write("[]\n" if between == "[\n" else "\n]\n")
+
+
+def text_sink() -> Callable[[Prediction], None]:
+    from tellapart.summaries import answered
+
+    console = _console()
+
+    def write(answer: Prediction) -> None:
+        with printing():
+            console.print(answered(answer), soft_wrap=True)
+
+    return write

@@ -19,7 +19,7 @@ from tellapart.catalog import Entry
 from tellapart.store import Kind
 
 VERSION = 1  # of a row's meaning; another number means that all pictures are looked at again
-DECODED_PX = 224  # both sides at least, where the picture has them
+DECODED_PX = 96  # both sides at least, where the picture has them: JPEG is decoded at 1/2, 1/4 or 1/8 down to it
 SEEN_PX = 256  # longer side at most, for statistics
 THUMB = 16  # cells of each side of the small picture
 CORNER_PX, CORNER = 32, 8  # of the file's own px at each corner · cells of each side that they are averaged to

@@ -1,7 +1,7 @@
 """How well the class of a picture can be told from a few numbers: a small decision tree, judged on held-out pictures.
 
-A tree needs no scaling, takes names and amounts alike, and finds a value that one class alone has. Every class weighs the
-same, however many pictures it has, so that guessing is right for one in C.
+A tree needs no scaling, takes names and amounts alike, and finds a value that one class alone has. Every class weighs
+the same, however many pictures it has, so that guessing is right for one in C.
 """
 
 from __future__ import annotations

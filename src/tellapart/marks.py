@@ -1,7 +1,7 @@
 """A place that looks the same throughout one class and different elsewhere: a border, a tag, a logo, a date stamp.
 
-Looked for in the small picture of each row, where places move with the size of the picture, and in its corners, where they
-are counted in px. The colour must be rare elsewhere in the pictures: the black around a digit is no mark.
+Looked for in the small picture of each row, where places move with the size of the picture, and in its corners, where
+they are counted in px. The colour must be rare elsewhere in the pictures: the black around a digit is no mark.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _telling(mine: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def _same(places: np.ndarray, colour: np.ndarray) -> np.ndarray:
     """Where uint8 (…, P, 3) is near to a colour, int16 (P, 3) or (3,): bool (…, P)."""
     low, high = np.clip(colour - NEAR, 0, 255).astype(np.uint8), np.clip(colour + NEAR, 0, 255).astype(np.uint8)
-    return ((places >= low) & (places <= high)).all(axis=-1)
+    return np.asarray(((places >= low) & (places <= high)).all(axis=-1))
 
 
 def _places(traits: Traits, at: np.ndarray) -> np.ndarray:

@@ -241,9 +241,7 @@ def _of_files(traits: Traits) -> list[_Case]:
             "wrong extension",
             wrong,
             zero,
-            lambda i: (
-                f"named {shown(os.path.splitext(traits.entries[i].path)[1].lower())}, is {FORMATS[formats[i]]}"
-            ),
+            lambda i: f"named {shown(os.path.splitext(traits.entries[i].path)[1].lower())}, is {FORMATS[formats[i]]}",
             "is named as another format than it is",
             "are named as other formats than they are",
             "the bytes decide here; other programs may refuse them",
@@ -257,5 +255,3 @@ def _of_files(traits: Traits) -> list[_Case]:
 def _wrongly_named(path: str, format: str) -> bool:
     ending = os.path.splitext(path)[1].lower()
     return ending not in EXTENSIONS[format] and any(ending in endings for endings in EXTENSIONS.values())
-
-

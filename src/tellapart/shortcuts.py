@@ -1,9 +1,9 @@
 """Can the class be told without looking at the subject?
 
-Cues of the file (format, size, JPEG settings, camera, …) should tell nothing of the class: where one does, a network may
-learn it in place of the subject. Cues of light, colour and edges can belong to the subject, so that the bar is higher for
-them. A third search is for one place that looks the same throughout a class and different elsewhere: a border, a
-tag, a logo.
+Cues of the file (format, size, JPEG settings, camera, …) should tell nothing of the class: where one does, a network
+may learn it in place of the subject. Cues of light, colour and edges can belong to the subject, so that the bar is
+higher for them. A third search is for one place that looks the same throughout a class and different elsewhere: a
+border, a tag, a logo.
 
 The bars were chosen on photos of cats and dogs, handwritten digits, Fashion-MNIST and drawn shapes, textures and
 documents. There no cue of the file was better than 8 % of the way from guessing to certainty; of the others the best
@@ -87,14 +87,16 @@ def _judged(cue: Cue, traits: Traits, classes: np.ndarray, labels: np.ndarray, a
         return None
     present, mine = np.unique(labels[at], return_inverse=True)
     judged = cues.judge(values, mine, len(present), groups=traits.contents[at], seed=0)
-    n, chance = len(present), 1 / len(present)
+    chance = 1 / len(present)
     every = (judged.balanced - SURE * judged.error - chance) / (1 - chance)
     one = 2 * (judged.one - SURE * judged.one_error) - 1
     all_bar, one_bar = BARS[cue.kind]
     if every < all_bar and one.max() < one_bar:
         return None
     best = int(one.argmax())
-    return _finding(cue, judged, classes[present], mine, best, values, [traits.entries[i] for i in at], every >= all_bar)
+    return _finding(
+        cue, judged, classes[present], mine, best, values, [traits.entries[i] for i in at], every >= all_bar
+    )
 
 
 def _finding(
@@ -221,7 +223,9 @@ def _colours(values: np.ndarray) -> str:
 
 
 _ONE_WAY = "Save all pictures in one way, at best from the originals, or get pictures of each class from each source."
-_EVERYWHERE = "Make sure that this belongs to the subject; if not, get pictures of each class under the same conditions."
+_EVERYWHERE = (
+    "Make sure that this belongs to the subject; if not, get pictures of each class under the same conditions."
+)
 CUES = (
     Cue(
         "the file format",

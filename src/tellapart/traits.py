@@ -80,7 +80,7 @@ class Traits:
 
     def column(self, name: str, at: np.ndarray | slice = slice(None)) -> np.ndarray:
         """A field of ROW for all entries, or for those `at` some places: (N, …)."""
-        kind, offset = ROW.fields[name][:2]  # pyright: ignore[reportOptionalSubscript]
+        kind, offset = dict(ROW.fields or {})[name][:2]
         held = np.ascontiguousarray(self._rows[self._of_entry[at], offset : offset + kind.itemsize])
         return held.view(kind.base).reshape(len(held), *kind.shape)
 

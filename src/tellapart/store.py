@@ -36,7 +36,19 @@ from tellapart.errors import OutputError, PictureError
 from tellapart.files import shown
 from tellapart.preprocess import Preprocess, load
 
-__all__ = ["Decoded", "Kind", "Store", "StoreInfo", "build", "cache_folder", "clear", "decode_all", "keep", "listing", "make_all"]
+__all__ = [
+    "Decoded",
+    "Kind",
+    "Store",
+    "StoreInfo",
+    "build",
+    "cache_folder",
+    "clear",
+    "decode_all",
+    "keep",
+    "listing",
+    "make_all",
+]
 
 _BLOCK_BYTES = 4 * 2**20  # what one task decodes, or one step of a copy moves, at most
 _BLOCK_PICTURES = 16  # more in one task would not save anything

@@ -19,7 +19,7 @@ from tellapart.catalog import Entry
 from tellapart.store import Kind
 
 VERSION = 1  # of a row's meaning; another number means that all pictures are looked at again
-DECODED_PX = 224  # both sides at least, where the picture has them
+DECODED_PX = 96  # both sides at least, where the picture has them: JPEG is decoded at 1/2, 1/4 or 1/8 down to it
 SEEN_PX = 256  # longer side at most, for statistics
 THUMB = 16  # cells of each side of the small picture
 CORNER_PX, CORNER = 32, 8  # of the file's own px at each corner · cells of each side that they are averaged to
@@ -80,7 +80,7 @@ class Traits:
 
     def column(self, name: str, at: np.ndarray | slice = slice(None)) -> np.ndarray:
         """A field of ROW for all entries, or for those `at` some places: (N, …)."""
-        kind, offset = ROW.fields[name][:2]  # pyright: ignore[reportOptionalSubscript]
+        kind, offset = dict(ROW.fields or {})[name][:2]
         held = np.ascontiguousarray(self._rows[self._of_entry[at], offset : offset + kind.itemsize])
         return held.view(kind.base).reshape(len(held), *kind.shape)
 

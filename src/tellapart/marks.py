@@ -1,0 +1,123 @@
+"""A place that looks the same throughout one class and different elsewhere: a border, a tag, a logo, a date stamp.
+
+Looked for in the small picture of each row, where places move with the size of the picture, and in its corners, where
+they are counted in px. The colour must be rare elsewhere in the pictures: the black around a digit is no mark.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tellapart.traits import CORNER, THUMB, Traits
+
+NEAR = 12  # levels of each channel within which a place counts as looking the same
+SHARE = 0.5  # of the class that must look the same there
+ELSEWHERE = 0.1  # of the other pictures that may look so at that place
+COMMON = 0.1  # of all places of the other pictures that may have that colour
+LEAST = 10  # pictures of a class in each half: places are chosen on one half and judged on the other
+MOST_OTHERS = 4000  # pictures of other classes that a place is compared with
+BLOCK = 4096  # pictures looked at together
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mark:
+    """What one class has at one place, or at several that look alike in it."""
+
+    label: int
+    where: str  # "at the top left corner"
+    colour: tuple[int, int, int]  # RGB, 0–255, at the place that tells most
+    share: float  # of the class, judged on pictures that the place was not chosen on, 0–1
+    elsewhere: float  # of the other pictures, likewise
+    at: np.ndarray  # int64: the entries of the class that have it
+
+    @property
+    def strength(self) -> float:
+        """How much of the way from guessing to certainty it goes, 0–1."""
+        return self.share - self.elsewhere
+
+
+def find(traits: Traits, labels: np.ndarray, n_classes: int, sample: np.ndarray) -> list[Mark]:
+    """The mark of each class that has one.
+
+    Args:
+        traits: of N entries.
+        labels: int (N,), from 0 to C - 1.
+        n_classes: C.
+        sample: places of the entries to look at, int64.
+    """
+    shorter = np.minimum(traits.column("width", sample), traits.column("height", sample))
+    if not len(sample) or np.median(shorter) < THUMB:  # of pictures that small every pixel may be the subject
+        return []
+    places = _places(traits, sample)  # uint8 (S, P, 3)
+    half = traits.contents[sample] % 2 == 0
+    found = []
+    for label in range(n_classes):
+        mine = labels[sample] == label
+        if min((mine & half).sum(), (mine & ~half).sum()) < LEAST:
+            continue
+        others = np.flatnonzero(~mine)
+        others = others[:: max(len(others) // MOST_OTHERS, 1)]
+        centre, telling = _telling(places[mine & half], places[others[half[others]]])
+        if not len(telling):
+            continue
+        share = _same(places[mine & ~half][:, telling], centre[telling]).mean(axis=0)
+        elsewhere = _same(places[others[~half[others]]][:, telling], centre[telling]).mean(axis=0)
+        fine = (share >= SHARE) & (elsewhere <= ELSEWHERE)
+        if not fine.any():
+            continue
+        telling, share, elsewhere = telling[fine], share[fine], elsewhere[fine]
+        best = int((share - elsewhere).argmax())
+        place, colour = telling[best], centre[telling[best]]
+        has = _having(traits, np.flatnonzero(labels == label), place, colour)
+        where = _where(telling)
+        rgb = (int(colour[0]), int(colour[1]), int(colour[2]))
+        found.append(Mark(label, where, rgb, float(share[best]), float(elsewhere[best]), has))
+    return found
+
+
+def _telling(mine: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The middle colour of each place in the class, int16 (P, 3), and the places that tell it from the others."""
+    centre = np.median(mine, axis=0).round().astype(np.int16)
+    share, elsewhere = _same(mine, centre).mean(axis=0), _same(others, centre).mean(axis=0)
+    telling = np.flatnonzero((share >= SHARE) & (elsewhere <= ELSEWHERE))
+    seen = others[:: max(len(others) // 500, 1), : THUMB * THUMB]
+    usual = [_same(seen, centre[place]).mean() for place in telling]
+    return centre, telling[np.array(usual) <= COMMON] if len(telling) else telling
+
+
+def _same(places: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Where uint8 (…, P, 3) is near to a colour, int16 (P, 3) or (3,): bool (…, P)."""
+    low, high = np.clip(colour - NEAR, 0, 255).astype(np.uint8), np.clip(colour + NEAR, 0, 255).astype(np.uint8)
+    return np.asarray(((places >= low) & (places <= high)).all(axis=-1))
+
+
+def _places(traits: Traits, at: np.ndarray) -> np.ndarray:
+    """All places of some entries, uint8 (M, P, 3): the small picture, then the corners."""
+    parts = [traits.column(name, at).reshape(len(at), -1, 3) for name in ("thumb", "corners")]
+    return np.concatenate(parts, axis=1)
+
+
+def _having(traits: Traits, at: np.ndarray, place: int, colour: np.ndarray) -> np.ndarray:
+    blocks = [at[start : start + BLOCK] for start in range(0, len(at), BLOCK)]
+    return np.concatenate([block[_same(_places(traits, block)[:, place], colour)] for block in blocks])
+
+
+def _where(places: np.ndarray) -> str:
+    """In words where some places are."""
+    corner = places >= THUMB * THUMB
+    if corner.all():
+        names = ("top left", "top right", "bottom left", "bottom right")
+        which = np.unique((places - THUMB * THUMB) // CORNER**2)
+        return "in all corners" if len(which) == 4 else f"in the {' and the '.join(names[i] for i in which)} corner"
+    down, right = np.divmod(places[~corner], THUMB)
+    sides = [(down == 0).sum(), (down == THUMB - 1).sum(), (right == 0).sum(), (right == THUMB - 1).sum()]
+    full = [name for name, n in zip(("top", "bottom", "left", "right"), sides, strict=True) if n >= THUMB * 0.75]
+    if len(full) == 4:
+        return "all round the edge"
+    if full:
+        return f"along the {' and the '.join(full)} edge"
+    rows = ("top", "middle", "bottom")[int(np.median(down) * 3 // THUMB)]
+    columns = ("left", "centre", "right")[int(np.median(right) * 3 // THUMB)]
+    return "in the middle" if (rows, columns) == ("middle", "centre") else f"at the {rows} {columns}"

@@ -269,8 +269,39 @@ def test_the_forecast_counts_pictures_time_and_disk(large: Path, tmp_path: Path,
 def test_a_budget_buys_epochs_up_to_those_that_were_asked_for(prepared, cache: Path) -> None:
     def epochs(seconds: float, most: int | None = None) -> int:
         deadline = time.monotonic() + seconds
-        return pipeline.paced(prepared, RECIPE, cache=cache, deadline=deadline, most_epochs=most).epochs
+        return pipeline.paced(prepared, RECIPE, seed=0, cache=cache, deadline=deadline, most_epochs=most).recipe.epochs
 
     assert epochs(0) == 1
     assert epochs(1e6) == plans.MOST_EPOCHS
     assert epochs(1e6, most=3) == 3
+
+
+EVEN = dataclasses.replace(RECIPE, grow_from=1.0)  # every epoch costs the same
+
+
+def test_without_time_for_an_epoch_fewer_pictures_are_learned_from(prepared, cache: Path, monkeypatch) -> None:
+    """At 1 picture a second, an epoch of 16 + 2 / 2 pictures and 20 / 2 asked afterwards do not fit into 20 s."""
+    monkeypatch.setattr(pipeline, "_speed", lambda *_: 1.0)
+    monkeypatch.setattr(pipeline, "FEWEST_OF_CLASS", 1)
+    counts = prepared.counts()
+    deadline = time.monotonic() + pipeline.END_S + 20 / pipeline.PACE + 1e-3
+    pace = pipeline.paced(prepared, EVEN, seed=0, cache=cache, deadline=deadline)
+    over = counts["train"] + counts["validation"] / 2 + sum(counts.values()) / 2 - 20
+    n = pace.prepared.counts()["train"]
+    assert over > 0
+    assert counts["train"] - n in (int(over / 1.5), int(over / 1.5) - 1)  # each class keeps a whole number
+    assert pace.prepared.n_unused == counts["train"] - n
+    assert str(pace) == f"1 epoch over {n} of {counts['train']} training pictures"
+    assert set(pace.prepared.sides["train"]) < set(prepared.sides["train"])
+    assert len(np.unique(pace.prepared.labels[pace.prepared.sides["train"]])) == 2
+    assert pace.end == pytest.approx(deadline - pipeline.END_S - sum(pace.prepared.counts().values()) / 2)
+
+
+def test_how_many_epochs_there_is_time_for(prepared, cache: Path, monkeypatch) -> None:
+    monkeypatch.setattr(pipeline, "_speed", lambda *_: 2.0)
+    counts = prepared.counts()
+    judging, epoch = sum(counts.values()) / 2, counts["train"] + counts["validation"] / 2
+    left = (judging + 2.5 * epoch) / 2 / pipeline.PACE  # seconds at 2 pictures a second
+    deadline = time.monotonic() + pipeline.END_S + left
+    got = pipeline.epochs_until(prepared.catalog, EVEN, seed=3, cache=cache, deadline=deadline)
+    assert got == pytest.approx(2.5, abs=0.05)

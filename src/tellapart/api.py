@@ -19,7 +19,6 @@ from tellapart.classifier import Classifier, PathLike, Reading, load, require, r
 from tellapart.config import TRANSFER, TUTORIAL, Recipe, Transfer, budget_s
 from tellapart.errors import SettingsError
 from tellapart.evaluation import Evaluation
-from tellapart.files import counted
 from tellapart.plans import Settings
 from tellapart.policies import Augmentation
 from tellapart.progress import Progress, TerminalProgress
@@ -106,6 +105,9 @@ def train(
             catalog = _scan(photos, reading, said)
         own_size_px = _own_size(model, len(catalog.classes))
         choice = _choose(catalog, recipe, settings, own_size_px, seed=seed, cache=cache)
+        if deadline is not None and choice.rival is not None:
+            with _timed(times, "plan"):
+                choice = _in_time(catalog, choice, seed=seed, cache=_cache(cache), deadline=deadline)
         for note in (*catalog.notes, choice.reason):
             said.note(note)
         if isinstance(choice.recipe, Transfer):
@@ -124,9 +126,7 @@ def train(
                 result.bundle, result.evaluations, choice.recipe, result.reason, result.counts, result.record
             )
         else:
-            # A budget is spent on one way: the other one would come after its end.
-            compared = choice if deadline is None else dataclasses.replace(choice, rival=None)
-            rival = _rival(catalog, compared, seed=seed, cache=_cache(cache), times=times, said=said)
+            rival = _rival(catalog, choice, seed=seed, cache=_cache(cache), times=times, said=said)
             learned = _train_network(
                 catalog,
                 choice,
@@ -175,6 +175,24 @@ class _Learned:
         """The one to believe."""
         best = ("test", transfer.CROSS_VALIDATION, "validation")
         return next(self.evaluations[side] for side in best if side in self.evaluations)
+
+
+def _in_time(
+    catalog: catalogs.Catalog, choice: plans.Choice, *, seed: int, cache: Path, deadline: float
+) -> plans.Choice:
+    """The one way that a budget is spent on: from scratch where that has time for a few epochs, else pretrained."""
+    assert isinstance(choice.recipe, Recipe)
+    assert choice.rival is not None
+    require_keras()
+    epochs = pipeline.epochs_until(catalog, choice.recipe, seed=seed, cache=cache, deadline=deadline)
+    if epochs >= plans.FEWEST_IN_TIME:
+        return dataclasses.replace(choice, rival=None)
+    recipe = dataclasses.replace(choice.rival, most=0)
+    reason = (
+        f"A classifier on what a pretrained {recipe.backbone} sees at {recipe.size_px} px: in the time there is, "
+        f"a network from scratch would see each picture {max(epochs, 0):.1f} times."
+    )
+    return plans.Choice(recipe, reason, network=networks.find(recipe.backbone, recipe.size_px))
 
 
 def _rival(
@@ -229,12 +247,13 @@ def _train_network(
         require_keras()
     with _timed(times, "decode"):
         prepared = pipeline.prepare(catalog, recipe, seed=seed, cache=cache, progress=said)
-    reason = choice.reason
+    reason, end = choice.reason, None if deadline is None else deadline - pipeline.END_S
     if deadline is not None and own is None:
         with _timed(times, "plan"):
-            recipe = pipeline.paced(prepared, recipe, cache=cache, deadline=deadline, most_epochs=most_epochs)
-        said.note(f"In the time there is: {counted(recipe.epochs, 'epoch')}.")
-        reason = f"{reason} In the time there was: {counted(recipe.epochs, 'epoch')}."
+            pace = pipeline.paced(prepared, recipe, seed=seed, cache=cache, deadline=deadline, most_epochs=most_epochs)
+        prepared, recipe, end = pace.prepared, pace.recipe, pace.end
+        said.note(f"In the time there is: {pace}.")
+        reason = f"{reason} In the time there was: {pace}."
     with _timed(times, "train"):
         outcome = pipeline.learn(
             prepared,
@@ -245,11 +264,13 @@ def _train_network(
             cache=cache,
             callbacks=callbacks,
             progress=said,
-            deadline=deadline,
+            end=end,
         )
     with _timed(times, "evaluate"):
         bundle, evaluations = pipeline.pack(outcome, prepared, recipe, seed=seed, progress=said)
-    return _Learned(bundle, evaluations, recipe, reason, prepared.counts(), outcome.as_dict())
+    return _Learned(
+        bundle, evaluations, recipe, reason, prepared.counts(), outcome.as_dict() | {"unused": prepared.n_unused}
+    )
 
 
 def plan(

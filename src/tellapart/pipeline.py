@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
+import math
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +23,7 @@ from tellapart.config import Recipe
 from tellapart.engine import Engine
 from tellapart.errors import InputError, PictureError
 from tellapart.evaluation import Evaluation
+from tellapart.files import counted
 from tellapart.preprocess import Preprocess
 from tellapart.progress import Progress
 
@@ -36,6 +39,7 @@ END_S = 9.0  # to export, save and end, besides the evaluation
 FORWARD = 2.0  # how much faster answering is than training, at least
 PACE = 0.92  # share of the time that is planned for, since speeds vary
 BATCH = 32  # pictures that the engine sees at once
+FEWEST_OF_CLASS = 4  # training pictures, however little time there is
 MAX_EMBEDDING = 4096  # floats a picture; a network whose last layer sees more keeps none in its bundle
 
 
@@ -49,6 +53,7 @@ class Prepared:
     skipped: tuple[tuple[str, str], ...]  # (path, reason) of every picture that is not used
     varied: store.Store  # decoded at the size from which training pictures are varied
     seen: store.Store  # decoded as the network sees a picture
+    n_unused: int = 0  # training pictures that there was no time for
 
     def rows(self, decoded: store.Store, side: str) -> np.ndarray:
         """Where the pictures of a side stand in a store, int64."""
@@ -123,31 +128,80 @@ def batches(prepared: Prepared, side: str, recipe: Recipe, *, seed: int, label_m
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What the time until a deadline allows."""
+
+    prepared: Prepared  # with fewer training pictures where not even one epoch over all of them fits
+    recipe: Recipe  # with as many epochs as fit, at least one
+    end: float  # when training must end, so that export and evaluation are through at the deadline; `time.monotonic`
+
+    def __str__(self) -> str:
+        """In a few words."""
+        n, unused = self.prepared.counts()["train"], self.prepared.n_unused
+        of = f" over {n:,} of {n + unused:,} training pictures" if unused else ""
+        return f"{counted(self.recipe.epochs, 'epoch')}{of}"
+
+
 def paced(
-    prepared: Prepared, recipe: Recipe, *, cache: Path, deadline: float, most_epochs: int | None = None
-) -> Recipe:
-    """The recipe with as many epochs as the time until `deadline` allows, by the measured speed; at least one.
+    prepared: Prepared, recipe: Recipe, *, seed: int, cache: Path, deadline: float, most_epochs: int | None = None
+) -> Pace:
+    """As many epochs as the time until `deadline` allows, by the measured speed; at least one, over fewer pictures.
 
     More than the recipe's own are taken, up to `most_epochs` where the user set it, else to `plans.MOST_EPOCHS`.
     """
-    from tellapart import plans, speeds
+    from tellapart import plans
 
-    n_classes, n = len(prepared.catalog.classes), len(prepared.sides["train"])
-    precision = speeds.choose_precision(recipe, n_classes, n, cache)
-    speed = speeds.pictures_per_second(recipe, n_classes, precision)
-    epoch_s = (n + len(prepared.sides["validation"]) / FORWARD) / speed
-    left = PACE * (until_evaluation(prepared, deadline, speed) - time.monotonic())
-    fitting = [
-        e
-        for e in range(1, (most_epochs or plans.MOST_EPOCHS) + 1)
-        if recipe.override(epochs=e).full_epochs() * epoch_s <= left
-    ]
-    return recipe.override(epochs=max(fitting, default=1))
+    n_classes, counts = len(prepared.catalog.classes), prepared.counts()
+    speed = _speed(recipe, n_classes, counts["train"], cache)
+    left = PACE * (deadline - END_S - time.monotonic()) * speed  # in pictures trained on
+    most = most_epochs or plans.MOST_EPOCHS
+    epochs = max((e for e in range(1, most + 1) if _cost(counts, recipe, e) <= left), default=1)
+    recipe = recipe.override(epochs=epochs)
+    over = _cost(counts, recipe, epochs) - left
+    if over > 0:
+        n = max(counts["train"] - math.ceil(over / (recipe.full_epochs() + 1 / FORWARD)), FEWEST_OF_CLASS * n_classes)
+        prepared = _fewer(prepared, n, seed)
+    judging = sum(prepared.counts().values()) / (FORWARD * speed)
+    return Pace(prepared, recipe, deadline - END_S - judging)
 
 
-def until_evaluation(prepared: Prepared, deadline: float, speed: float) -> float:
-    """When training must end, so that export and evaluation are through at `deadline`, on the same clock."""
-    return deadline - END_S - len(prepared.catalog.entries) / (FORWARD * speed)
+def epochs_until(catalog: catalogs.Catalog, recipe: Recipe, *, seed: int, cache: Path, deadline: float) -> float:
+    """How many epochs there is time for, decoding apart, by the measured speed: less than one where it is short."""
+    sides = splits.assign(catalog.entries, seed=seed)
+    counts = {side: len(getattr(sides, side)) for side in catalogs.SPLITS}
+    speed = _speed(recipe, len(catalog.classes), counts["train"], cache)
+    left = PACE * (deadline - END_S - time.monotonic()) * speed
+    one = recipe.override(epochs=1)
+    judging = sum(counts.values()) / FORWARD
+    return (left - judging) / (_cost(counts, one, 1) - judging)
+
+
+def _speed(recipe: Recipe, n_classes: int, n_train: int, cache: Path) -> float:
+    from tellapart import speeds
+
+    return speeds.pictures_per_second(recipe, n_classes, speeds.choose_precision(recipe, n_classes, n_train, cache))
+
+
+def _cost(counts: Mapping[str, int], recipe: Recipe, epochs: int) -> float:
+    """What some epochs and the evaluation cost, in pictures trained on."""
+    full = recipe.override(epochs=epochs).full_epochs()
+    return full * (counts["train"] + counts["validation"] / FORWARD) + sum(counts.values()) / FORWARD
+
+
+def _fewer(prepared: Prepared, n: int, seed: int) -> Prepared:
+    """With about `n` training pictures only, of every class the same share."""
+    train = prepared.sides["train"]
+    if n >= len(train):
+        return prepared
+    rng, share, kept = np.random.default_rng(seed), n / len(train), []
+    labels = prepared.labels[train]
+    for label in np.unique(labels):
+        mine = train[labels == label]
+        kept.append(rng.permutation(mine)[: math.ceil(share * len(mine))])
+    chosen = np.sort(np.concatenate(kept))
+    sides = {**prepared.sides, "train": chosen}
+    return dataclasses.replace(prepared, sides=sides, n_unused=len(train) - len(chosen))
 
 
 def learn(
@@ -160,9 +214,12 @@ def learn(
     cache: Path,
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress,
-    deadline: float | None = None,
+    end: float | None = None,
 ) -> Outcome:
-    """Make the recipe's network, or take the user's `own` (with its optimizer, if `keep_optimizer`), and train it."""
+    """Make the recipe's network, or take the user's `own` (with its optimizer, if `keep_optimizer`), and train it.
+
+    At `end`, on `time.monotonic`'s clock, the training ends, through or not.
+    """
     import keras
 
     from tellapart import graphs, models, objectives, speeds, training
@@ -189,7 +246,7 @@ def learn(
         else None,
         precision=precision,
         optimizer=optimizer,
-        deadline=None if deadline is None else deadline - END_S,
+        deadline=end,
         callbacks=callbacks,
         progress=lambda done, total, detail: progress.update("Training", done, total, detail),
     )
@@ -236,7 +293,12 @@ def pack(
         "temperature": 1.0,  # the network's own probabilities, as they are
         "abstention": {},  # it always answers
         "metrics": {side: evaluation.record() for side, evaluation in evaluations.items()},
-        "training": {**outcome.as_dict(), "pictures": prepared.counts(), "skipped": len(prepared.skipped)},
+        "training": {
+            **outcome.as_dict(),
+            "pictures": prepared.counts(),
+            "skipped": len(prepared.skipped),
+            "unused": prepared.n_unused,
+        },
         "provenance": provenance.record(prepared.catalog.fingerprint, recipe.as_dict(), seed),
     }
     bundle = bundles.make(

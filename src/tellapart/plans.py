@@ -21,6 +21,7 @@ TINY_PX = 40  # pictures up to this side are digits, icons, patches: a smaller n
 # Pictures that a scratch training sees, over all its epochs, unless told otherwise. Digits gained nothing beyond.
 SEEN, SEEN_TINY = 136_000, 30_000
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
+FEWEST_IN_TIME = 4  # epochs that a budget must have room for, or a pretrained network serves better
 
 
 class Settings(TypedDict, total=False):

@@ -23,6 +23,7 @@ SIDE = 32  # px, of the thumbnail
 COLOUR_SIDE = 8  # px, of the colour thumbnails
 _GREY_END = 8 + SIDE * SIDE
 BYTES = _GREY_END + 2 * COLOUR_SIDE * COLOUR_SIDE
+_PART = 4096  # thumbnails described at once
 FREQUENCIES = 8  # of each direction, in a descriptor
 DIMENSIONS = FREQUENCIES * FREQUENCIES - 1
 
@@ -87,8 +88,10 @@ def descriptors(thumbnails: np.ndarray, shown: float = 1.0) -> np.ndarray:
     Returns float32 (N, DIMENSIONS), each of length one; zeros where a thumbnail is all one colour.
     """
     rows = _transform(shown)
-    seen = rows @ thumbnails.astype(np.float32) @ rows.T  # (N, FREQUENCIES, FREQUENCIES)
-    flat = seen.reshape(len(seen), -1)[:, 1:]  # without the mean
+    both = np.kron(rows, rows).T[:, 1:]  # (SIDE², DIMENSIONS), without the mean
+    # In parts, because the thumbnails may be many and lie in a file.
+    parts = [thumbnails[i : i + _PART].reshape(-1, SIDE * SIDE) for i in range(0, len(thumbnails), _PART)]
+    flat = np.concatenate([np.zeros((0, DIMENSIONS), np.float32), *(part.astype(np.float32) @ both for part in parts)])
     length = np.linalg.norm(flat, axis=1, keepdims=True)
     # Half a grey level over the whole picture is rounding, not content.
     return np.where(length > 0.5 * SIDE, flat / np.maximum(length, 1e-9), 0).astype(np.float32)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-PARTS = (1.0, 0.97, 0.94, 0.91, 0.88, 0.84, 0.8)  # shares of a side that a cropped copy may show
+PARTS = (0.97, 0.94, 0.91, 0.88, 0.84, 0.8)  # shares of a side that a cropped copy may show
 TILES = 4  # of a side
 LEFT_OUT = 4  # of the tiles
 LEAST_SHOWN = 0.6  # of the area: less of it in common is no basis
@@ -32,22 +32,13 @@ def compare(first: np.ndarray, second: np.ndarray, *, refine: bool = True) -> Li
     """How well the second of two pictures, uint8 (S, S), grey, S a multiple of 4, shows the first or a part of it."""
     whole, other = (np.ascontiguousarray(each, np.float32) for each in (first, second))
     detail, other_detail = _detail(whole), _detail(other)
-    side = len(whole)
-    best, way = -2.0, np.zeros((2, 3), np.float32)
-    for part in PARTS:
-        size = round(part * side)
-        small = other_detail if size == side else cv2.resize(other_detail, (size, size), interpolation=cv2.INTER_AREA)
-        x, y = 0, 0
-        if size < side:
-            *_, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(detail, small, cv2.TM_CCOEFF_NORMED))
-        scale = size / side
-        # Pixel centres lie at half-integers: (u + 0.5) * scale + x - 0.5
-        guess = np.array([[scale, 0, x + (scale - 1) / 2], [0, scale, y + (scale - 1) / 2]], np.float32)
-        score = _score(detail, other_detail, guess)
+    way = np.array([[1, 0, 0], [0, 1, 0]], np.float32)
+    best = _score(detail, other_detail, way)
+    if best < SURE:
+        part = _part(detail, other_detail)
+        score = _score(detail, other_detail, part)
         if score > best:
-            best, way = score, guess
-        if best > SURE:
-            break
+            best, way = score, part
     if refine and best < SURE:
         try:
             _, fitted = cv2.findTransformECC(other, whole, way.copy(), cv2.MOTION_AFFINE, _STEPS, None, 5)
@@ -67,6 +58,22 @@ def same_colours(first: np.ndarray, second: np.ndarray) -> bool:
         return True
     cosine = a @ b / np.sqrt(power_a * power_b)
     return bool(cosine > 0.7)
+
+
+def _part(detail: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Where in the first picture the second lies best, as an affine map from places in the second, float32 (2, 3)."""
+    side = len(detail)
+    best, found = -2.0, (side, 0, 0)
+    for part in PARTS:
+        size = round(part * side)
+        small = cv2.resize(other, (size, size), interpolation=cv2.INTER_AREA)
+        _, value, _, (x, y) = cv2.minMaxLoc(cv2.matchTemplate(detail, small, cv2.TM_CCOEFF_NORMED))
+        if value > best:
+            best, found = value, (size, x, y)
+    size, x, y = found
+    scale = size / side
+    # Pixel centres lie at half-integers: (u + 0.5) * scale + x - 0.5
+    return np.array([[scale, 0, x + (scale - 1) / 2], [0, scale, y + (scale - 1) / 2]], np.float32)
 
 
 def _detail(picture: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ SUBSET = 2000  # pictures that tell how alike unrelated ones are
 SAMPLE = 200  # pictures asked for it
 NEAR = 8  # of a picture's nearest in the subset: their median is how alike others are to it
 CELLS_FROM = 3000  # pictures; fewer are compared all with all
+CELL = 256  # pictures for each pivot: enough for a product of matrices to be worth its call
 OWN_CELLS, ASKED_CELLS = 2, 4  # of a picture as it is found, and of each view of it that looks for others
 _BLOCK = 4096  # pictures compared at once
 
@@ -52,7 +53,7 @@ def candidates(thumbnails: np.ndarray, *, seed: int = 0) -> Candidates:
     # The third nearest, since the two nearest may be copies.
     usual = np.sort(own[sample] @ own[subset].T, axis=1)[:, -4] if n > 4 else np.zeros(1)
     floor = max(LOWEST, float(np.quantile(usual, 0.6)))
-    pivots = own[rng.permutation(n)[: 2 * int(np.sqrt(n))]] if n >= CELLS_FROM else own[:1]
+    pivots = own[rng.permutation(n)[: n // CELL]] if n >= CELLS_FROM else own[:1]
     members = _members(_nearest_pivots(own, pivots, OWN_CELLS), len(pivots))
     found: list[np.ndarray] = []  # rows (first, second, turn, likeness), float64
     for turn, view in _views(thumbnails, weights):

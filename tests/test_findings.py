@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tellapart.findings import KINDS, Finding, Findings, ordered
+from tellapart.findings import KINDS, Finding, Findings, csv_rows, ordered
 
 
 def finding(kind="odd", severity="info", score=0.0, paths=("a.jpg",)):
@@ -55,3 +55,13 @@ def test_counts_are_of_files_and_of_findings_by_kind():
 def test_what_no_finding_can_be_is_refused(kind, severity, score, word):
     with pytest.raises(ValueError, match=f"^{word} must be"):
         finding(kind, severity, score)
+
+
+def test_csv_has_a_row_for_each_path_of_each_finding_and_no_formula():
+    every = (finding("leak", "error", 0.25, ("a.jpg", "=b.jpg")), finding("split", "warning", 2, ()))
+    told = ["One picture is dark.", "Look at it."]
+    assert list(csv_rows(every)) == [
+        ["leak", "error", "a.jpg", *told, "0.25"],
+        ["leak", "error", "'=b.jpg", *told, "0.25"],
+        ["split", "warning", "", *told, "2"],
+    ]

@@ -10,6 +10,15 @@ from conftest import draw
 from tellapart import hashes
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """OpenCV's own threads wait for each other where other work has the cores."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    yield
+    cv2.setNumThreads(before)
+
+
 def _pixels(seed: int = 0, size: tuple[int, int] = (144, 112)) -> np.ndarray:
     """uint8 (H, W, 3): a soft landscape of colours, another for every seed."""
     rng = np.random.default_rng(seed)
@@ -32,6 +41,18 @@ def test_the_thumbnail_is_the_mean_of_each_tile():
     assert thumbnail[0, 0] == 175
     assert (thumbnail[1:, :16] == 200).all()
     assert (thumbnail[:, 16:] == 0).all()
+
+
+def test_colours_are_those_of_the_television_standard():
+    red = np.zeros((20, 30, 3), np.uint8)
+    red[..., 0] = 200
+    # Cr = 0.713 (R - Y), Cb = 0.564 (B - Y), Y = 0.299 R
+    luma = 0.299 * 200
+    expected = [0.713 * (200 - luma), -0.564 * luma]
+    found = hashes.colours(hashes.of(red)[None])
+    assert found.shape == (1, 8, 8, 2)
+    np.testing.assert_allclose(found[0].reshape(-1, 2), [expected] * 64, atol=1)
+    assert not hashes.colours(hashes.of(np.full((9, 9, 3), 77, np.uint8))[None]).any()
 
 
 def test_the_digest_is_that_of_pixels_and_shape():
@@ -65,6 +86,8 @@ def test_turning_a_descriptor_is_turning_the_picture(turn):
         "turned by 270°": lambda x: np.rot90(x),
     }[name](pixels)
     thumbnail = hashes.thumbnails(hashes.of(done)[None])
+    as_turned = hashes.turned_picture(hashes.thumbnails(hashes.of(pixels)[None])[0], turn)
+    np.testing.assert_allclose(as_turned.astype(int), thumbnail[0], atol=1)
     expected = hashes.descriptors(thumbnail)
     np.testing.assert_allclose(hashes.turned(_described(pixels)[None], turn), expected, atol=0.02)
 

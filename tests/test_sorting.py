@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tellapart import sorting
+from tellapart import copies, sorting
 from tellapart.classifier import Classifier
 from tellapart.errors import OutputError
 from tellapart.predict import NO_SUCH_FILE, Prediction, Predictor
@@ -106,17 +106,17 @@ def test_a_number_fits_into_the_longest_name(tmp_path: Path, name: str) -> None:
 
 def test_names_that_are_taken_often_are_not_looked_up_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original, tried = made(tmp_path / "x.jpg", "x"), 0
-    real = sorting._claim
+    real = copies.claim
 
     def claim(temporary: str, final: str) -> bool:
         nonlocal tried
         tried += 1
         return real(temporary, final)
 
-    monkeypatch.setattr(sorting, "_claim", claim)
+    monkeypatch.setattr(copies, "claim", claim)
     with Sorter(tmp_path / "to", CLASSES) as sorter:
-        copies = [sorter.add(answer(original)) for _ in range(200)]
-    assert [Path(each or "").name for each in copies[::50]] == ["x.jpg", "x-51.jpg", "x-101.jpg", "x-151.jpg"]
+        made_copies = [sorter.add(answer(original)) for _ in range(200)]
+    assert [Path(each or "").name for each in made_copies[::50]] == ["x.jpg", "x-51.jpg", "x-101.jpg", "x-151.jpg"]
     assert tried < 500  # of 20,000, were each looked up from the first on
     assert list(sorter._numbers.values()) == [201]
 
@@ -222,7 +222,7 @@ def test_ctrl_c_leaves_no_half_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     def press(source: object) -> bytes:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sorting, "_read", press)
+    monkeypatch.setattr(copies, "_read", press)
     with pytest.raises(KeyboardInterrupt), Sorter(tmp_path / "to", CLASSES) as sorter:
         sorter.add(answer(made(tmp_path / "x.jpg")))
     assert tree(tmp_path / "to") == {}
@@ -238,7 +238,7 @@ def test_an_original_that_fails_in_the_middle_is_not_copied(tmp_path: Path, monk
 
         def __exit__(self, *_: object) -> None: ...
 
-    monkeypatch.setattr(sorting, "_opened", lambda path: Broken())
+    monkeypatch.setattr(copies, "opened", lambda path: Broken())
     with Sorter(tmp_path / "to", CLASSES) as sorter:
         assert sorter.add(answer(tmp_path / "x.jpg")) is None
     assert sorter.result.example == (str(tmp_path / "x.jpg"), "input/output error")
@@ -301,7 +301,7 @@ def test_two_classes_never_share_a_folder() -> None:
     assert found["a/b"] == "a_b-4"  # a_b-3 is that of A_B
     assert found["A_B"] == "A_B-3"
     assert found["caf\u00e9"] == "caf\u00e9"
-    assert len({sorting._folded(each) for each in found.values()} | {"unknown", "unreadable"}) == len(names) + 2
+    assert len({copies.folded(each) for each in found.values()} | {"unknown", "unreadable"}) == len(names) + 2
 
 
 def test_classes_with_strange_names_are_sorted_apart(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def clear(cache: Path) -> int:
     folder = pictures_folder(cache)
     freed = 0
     for path in entries(folder):
-        if _STORE_NAME.fullmatch(path.name) or _is_stale(path):
+        if _STORE_NAME.fullmatch(path.name) or is_stale(path):
             try:
                 freed += _remove(path)
             except OSError as error:
@@ -162,7 +162,7 @@ def clear(cache: Path) -> int:
 def sweep(folder: Path) -> None:
     """Remove what crashed runs left behind: older than a day, or of a process that is gone."""
     for path in entries(folder):
-        if _is_stale(path):
+        if is_stale(path):
             remove_if_possible(path)
 
 
@@ -272,7 +272,7 @@ def _owner() -> str:
     return hashlib.sha256(f"{socket.gethostname()}\n{namespace}".encode()).hexdigest()[:8]
 
 
-def _is_stale(path: Path) -> bool:
+def is_stale(path: Path) -> bool:
     """Whether a folder is the leftover of a run that cannot be alive any more."""
     match = _LEFTOVER_NAME.fullmatch(path.name)
     if not match:

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tellapart.cells import guarded
+
 # The kinds, in the order in which findings of one severity are told.
 KINDS = (
     "unreadable",  # a file that is no picture, or a broken one
@@ -23,6 +25,7 @@ KINDS = (
     "odd",  # read, but unusual: dark, blurred, tiny, animated, …
 )
 SEVERITIES = ("error", "warning", "info")  # makes results wrong · makes them worse · good to know
+CSV_COLUMNS = ("kind", "severity", "path", "message", "remedy", "score")
 ACTIONS = ("keep", "drop", "move")  # what a cleaned copy does with a file
 
 
@@ -145,3 +148,14 @@ def ordered(findings: Iterable[Finding]) -> tuple[Finding, ...]:
             key=lambda each: (SEVERITIES.index(each.severity), KINDS.index(each.kind), -each.score, each.paths),
         )
     )
+
+
+def csv_rows(findings: Iterable[Finding]) -> Iterator[list[str]]:
+    """Rows under `CSV_COLUMNS`: one for each path of each finding, one without a path where the whole folder is meant.
+
+    A cell that a spreadsheet would take for a formula begins with an apostrophe.
+    """
+    for each in findings:
+        for path in each.paths or ("",):
+            cells = (each.kind, each.severity, path, each.message, each.remedy)
+            yield [*map(guarded, cells), f"{each.score:.6g}"]

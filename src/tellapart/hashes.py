@@ -1,7 +1,7 @@
 """A fingerprint of one decoded picture, by which copies of it are found: rescaled, recompressed, mirrored, cropped.
 
-A fingerprint is `BYTES` bytes: 8 of a digest of the decoded pixels, then a grey thumbnail of 32 × 32, the whole
-picture squashed to a square. The thumbnail is kept instead of the bits of a hash because mirrored, turned and cropped
+A fingerprint is `BYTES` bytes: 8 of a digest of the decoded pixels, then a grey thumbnail of 32 × 32 and two of colour
+(Cr and Cb of ITU-R BT.601) of 8 × 8, the whole picture squashed to a square. The thumbnail is kept instead of the bits of a hash because mirrored, turned and cropped
 views of it are cheap linear maps, so that one row serves them all, and because it can be looked at again.
 
 Pictures are compared by `descriptors`: the lowest frequencies of the cosine transform of the thumbnail, without the
@@ -17,10 +17,13 @@ import hashlib
 import cv2
 import numpy as np
 
-VERSION = 1  # other bytes for the same pixels: another version
+VERSION = 2  # other bytes for the same pixels: another version
 SIZE_PX = 64  # pictures may be decoded at any size whose shorter side is this or more; smaller ones as they are
 SIDE = 32  # px, of the thumbnail
-BYTES = 8 + SIDE * SIDE
+COLOUR_SIDE = 8  # px, of the colour thumbnails
+_GREY_END = 8 + SIDE * SIDE
+BYTES = _GREY_END + 2 * COLOUR_SIDE * COLOUR_SIDE
+_PART = 4096  # thumbnails described at once
 FREQUENCIES = 8  # of each direction, in a descriptor
 DIMENSIONS = FREQUENCIES * FREQUENCIES - 1
 
@@ -53,7 +56,9 @@ def of(pixels: np.ndarray) -> np.ndarray:
     row = np.empty(BYTES, np.uint8)
     row[:8] = np.frombuffer(digest.digest(), np.uint8)
     grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    row[8:] = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).reshape(-1)
+    row[8:_GREY_END] = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_AREA).reshape(-1)
+    small = cv2.resize(pixels, (COLOUR_SIDE, COLOUR_SIDE), interpolation=cv2.INTER_AREA)
+    row[_GREY_END:] = cv2.cvtColor(small, cv2.COLOR_RGB2YCrCb)[..., 1:].reshape(-1)
     return row
 
 
@@ -64,7 +69,12 @@ def digests(fingerprints: np.ndarray) -> np.ndarray:
 
 def thumbnails(fingerprints: np.ndarray) -> np.ndarray:
     """The thumbnails: uint8 (N, SIDE, SIDE), grey, 0–255, of fingerprints uint8 (N, BYTES)."""
-    return fingerprints[:, 8:].reshape(-1, SIDE, SIDE)
+    return fingerprints[:, 8:_GREY_END].reshape(-1, SIDE, SIDE)
+
+
+def colours(fingerprints: np.ndarray) -> np.ndarray:
+    """The colours: int16 (N, COLOUR_SIDE, COLOUR_SIDE, 2), Cr and Cb, 0 where grey, of uint8 (N, BYTES)."""
+    return fingerprints[:, _GREY_END:].reshape(-1, COLOUR_SIDE, COLOUR_SIDE, 2).astype(np.int16) - 128
 
 
 def descriptors(thumbnails: np.ndarray, shown: float = 1.0) -> np.ndarray:
@@ -78,11 +88,21 @@ def descriptors(thumbnails: np.ndarray, shown: float = 1.0) -> np.ndarray:
     Returns float32 (N, DIMENSIONS), each of length one; zeros where a thumbnail is all one colour.
     """
     rows = _transform(shown)
-    seen = rows @ thumbnails.astype(np.float32) @ rows.T  # (N, FREQUENCIES, FREQUENCIES)
-    flat = seen.reshape(len(seen), -1)[:, 1:]  # without the mean
+    both = np.kron(rows, rows).T[:, 1:]  # (SIDE², DIMENSIONS), without the mean
+    # In parts, because the thumbnails may be many and lie in a file.
+    parts = [thumbnails[i : i + _PART].reshape(-1, SIDE * SIDE) for i in range(0, len(thumbnails), _PART)]
+    flat = np.concatenate([np.zeros((0, DIMENSIONS), np.float32), *(part.astype(np.float32) @ both for part in parts)])
     length = np.linalg.norm(flat, axis=1, keepdims=True)
     # Half a grey level over the whole picture is rounding, not content.
     return np.where(length > 0.5 * SIDE, flat / np.maximum(length, 1e-9), 0).astype(np.float32)
+
+
+def turned_picture(picture: np.ndarray, turn: tuple[str, bool, bool, bool]) -> np.ndarray:
+    """A square picture, (S, S) or (S, S, C), turned as one of `TURNS` says."""
+    _, transposed, mirrored, flipped = turn
+    picture = picture.swapaxes(0, 1) if transposed else picture
+    picture = picture[:, ::-1] if mirrored else picture
+    return np.ascontiguousarray(picture[::-1] if flipped else picture)
 
 
 def turned(descriptors: np.ndarray, turn: tuple[str, bool, bool, bool]) -> np.ndarray:

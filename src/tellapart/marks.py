@@ -12,12 +12,13 @@ import numpy as np
 
 from tellapart.traits import CORNER, THUMB, Traits
 
-NEAR = 12  # levels of each channel within which a place counts as looking the same
-SHARE = 0.5  # of the class that must look the same there
-ELSEWHERE = 0.1  # of the other pictures that may look so at that place
-COMMON = 0.1  # of all places of the other pictures that may have that colour
+NEAR = 20  # levels of each channel within which a place counts as looking the same: what JPEG does to a small logo
+CORE = 0.4  # of the class, that lies nearest together: its middle is the colour of a place
+SHARE = 0.45  # of the class that must look the same there
+ELSEWHERE = 0.05  # of the other pictures that may look so at that place
+COMMON = 0.05  # of all places of the other pictures that may have that colour
 LEAST = 10  # pictures of a class in each half: places are chosen on one half and judged on the other
-MOST_OTHERS = 4000  # pictures of other classes that a place is compared with
+MOST_MINE, MOST_OTHERS = 1000, 4000  # pictures that a colour is found on · that a place is compared with
 BLOCK = 4096  # pictures looked at together
 
 
@@ -78,13 +79,23 @@ def find(traits: Traits, labels: np.ndarray, n_classes: int, sample: np.ndarray)
 
 
 def _telling(mine: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The middle colour of each place in the class, int16 (P, 3), and the places that tell it from the others."""
-    centre = np.median(mine, axis=0).round().astype(np.int16)
+    """The usual colour of each place in the class, int16 (P, 3), and the places that tell it from the others."""
+    centre = _core(mine[:: max(len(mine) // MOST_MINE, 1)])
     share, elsewhere = _same(mine, centre).mean(axis=0), _same(others, centre).mean(axis=0)
     telling = np.flatnonzero((share >= SHARE) & (elsewhere <= ELSEWHERE))
     seen = others[:: max(len(others) // 500, 1), : THUMB * THUMB]
     usual = [_same(seen, centre[place]).mean() for place in telling]
     return centre, telling[np.array(usual) <= COMMON] if len(telling) else telling
+
+
+def _core(places: np.ndarray) -> np.ndarray:
+    """The middle of the narrowest range that holds `CORE` of the values, of uint8 (M, P, 3): int16 (P, 3)."""
+    rising = np.sort(places, axis=0).astype(np.int16)
+    n = max(round(CORE * len(rising)), 1)
+    low, high = rising[: len(rising) - n + 1], rising[n - 1 :]
+    narrowest = (high - low).argmin(axis=0)[None]
+    ends = np.take_along_axis(low, narrowest, axis=0)[0] + np.take_along_axis(high, narrowest, axis=0)[0]
+    return ends // 2
 
 
 def _same(places: np.ndarray, colour: np.ndarray) -> np.ndarray:
@@ -110,7 +121,7 @@ def _where(places: np.ndarray) -> str:
     if corner.all():
         names = ("top left", "top right", "bottom left", "bottom right")
         which = np.unique((places - THUMB * THUMB) // CORNER**2)
-        return "in all corners" if len(which) == 4 else f"in the {' and the '.join(names[i] for i in which)} corner"
+        return "in all four corners, as a border does" if len(which) == 4 else f"in the {' and the '.join(names[i] for i in which)} corner"
     down, right = np.divmod(places[~corner], THUMB)
     sides = [(down == 0).sum(), (down == THUMB - 1).sum(), (right == 0).sum(), (right == THUMB - 1).sum()]
     full = [name for name, n in zip(("top", "bottom", "left", "right"), sides, strict=True) if n >= THUMB * 0.75]

@@ -21,6 +21,7 @@ import numpy as np
 from tellapart import metrics, preprocess, streams
 from tellapart.bundle import Bundle
 from tellapart.cache import cache_folder
+from tellapart.cells import guarded
 from tellapart.engine import LOGITS, Engine
 from tellapart.errors import BundleError, PictureError, SettingsError
 from tellapart.files import walk
@@ -200,19 +201,15 @@ def questions(
 
 def csv_header(classes: tuple[str, ...]) -> list[str]:
     """The columns of `predict --csv`: path, label, probability, unknown, error, then one a class."""
-    return ["path", "label", "probability", "unknown", "error", *(_cell(name) for name in classes)]
+    return ["path", "label", "probability", "unknown", "error", *(guarded(name) for name in classes)]
 
 
 def csv_row(classes: tuple[str, ...], one: Prediction) -> list[str]:
     """A prediction under `csv_header`.
 
-    A cell that a spreadsheet would take for a formula begins with an apostrophe (OWASP, "CSV Injection").
+    A cell that a spreadsheet would take for a formula begins with an apostrophe.
     """
     each = [f"{one.probabilities[name]:.6f}" if one.probabilities else "" for name in classes]
     probability = "" if one.probability is None else f"{one.probability:.6f}"
     unknown = "true" if one.unknown else "false"
-    return [_cell(one.path), _cell(one.label or ""), probability, unknown, _cell(one.error or ""), *each]
-
-
-def _cell(text: str) -> str:
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r") else text
+    return [guarded(one.path), guarded(one.label or ""), probability, unknown, guarded(one.error or ""), *each]

@@ -57,8 +57,8 @@ def find(traits: Traits) -> list[Finding]:
     marked = {each.detail["class"] for each in found}
     of_file = [_judged(cue, traits, classes, labels, at) for cue in CUES if cue.kind == "file"]
     found += _unrelated([each for each in of_file if each])
-    if any(each.detail["cue"] != "mark" for each in found):
-        return found  # what differs in the file often differs in size, sharpness and colour as well
+    if any(each.detail["cue"] != "mark" for each in found) or (marked and len(classes) == 2):
+        return found  # what differs in the file, or has a mark, often differs in sharpness and colour as well
     of_look = [_judged(cue, traits, classes, labels, at) for cue in CUES if cue.kind == "look"]
     told = sorted((each for each in of_look if each and each.detail["class"] not in marked), key=lambda f: -f.score)
     return found + told[:1]  # light, colour and edges go together: the best of them stands for all

@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import itertools
 import os
 import secrets
-import stat
-import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from tellapart import outputs
+from tellapart import copies, outputs
 from tellapart.errors import OutputError
-from tellapart.files import because, is_hidden, shown
+from tellapart.files import because, shown
 from tellapart.predict import NO_SUCH_FILE, Prediction
 
 UNKNOWN, UNREADABLE = "unknown", "unreadable"  # the folders of what has no class
-CHUNK_BYTES = 1 << 20
-MOST_NAME_BYTES = 255  # of a file's name, on most file systems
-MOST_CLASS_BYTES = 200  # of a class folder's name, which may get a suffix
 REMEMBERED = 8  # a name that was taken more often than this has its next number remembered, others are looked up
-# What Windows takes for a device, in any case and with any ending.
-DEVICES = {"con", "prn", "aux", "nul", "conin$", "conout$"} | {
-    f"{port}{number}" for port in ("com", "lpt") for number in "0123456789¹²³"
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +61,7 @@ class Sorter:
         inside = os.path.realpath(self.folder)
         for each in asked:
             path = os.fspath(each)
-            if os.path.isdir(path) and _within(os.path.realpath(path), inside):
+            if os.path.isdir(path) and copies.within(os.path.realpath(path), inside):
                 raise OutputError(
                     f"The copies must not go where their originals are; {shown(path)} is in {shown(self.folder)}. "
                     f"Name another folder."
@@ -110,13 +99,13 @@ class Sorter:
         else:
             folder = UNKNOWN if answer.label is None else self._class_folders[answer.label]
         try:
-            source = _opened(answer.path)
+            source = copies.opened(answer.path)
         except OSError as error:
             return self._lost(answer.path, answer.error or because(error))
         with source:
             try:
                 copy = self._copy(source, folder, os.path.basename(os.path.abspath(answer.path)))
-            except _SourceError as error:
+            except copies.SourceError as error:
                 return self._lost(answer.path, str(error))
         self._copied[folder] += 1
         return copy
@@ -139,13 +128,9 @@ class Sorter:
         with outputs.reported(os.path.join(place, name)):
             self._make(folder)
             try:
-                with open(temporary, "xb") as file:
-                    while chunk := _read(source):
-                        file.write(chunk)
-                made = os.fstat(source.fileno())
-                os.utime(temporary, ns=(made.st_atime_ns, made.st_mtime_ns))
-                for number, candidate in self._names(folder, name):
-                    if _claim(temporary, os.path.join(place, candidate)):
+                copies.write(source, temporary)
+                for number, candidate in copies.numbered(name, self._numbers.get((folder, name), 2)):
+                    if copies.claim(temporary, os.path.join(place, candidate)):
                         if number > REMEMBERED:
                             self._numbers[folder, name] = number + 1
                         return os.path.join(place, candidate)
@@ -168,102 +153,7 @@ class Sorter:
                 ) from None
         self._made.add(folder)
 
-    def _names(self, folder: str, name: str) -> Iterator[tuple[int, str]]:
-        """The name as it is, then with numbers from 2 on."""
-        yield 1, name
-        stem, ending = os.path.splitext(name)
-        if len(os.fsencode(ending)) > MOST_NAME_BYTES // 2:
-            stem, ending = name, ""
-        for number in itertools.count(self._numbers.get((folder, name), 2)):
-            end = f"-{number}{ending}"
-            kept = stem
-            while len(os.fsencode(kept + end)) > MOST_NAME_BYTES:
-                kept = kept[:-1]
-            yield number, kept + end
-
 
 def folder_names(classes: Iterable[str]) -> dict[str, str]:
-    """A folder's name for each class that every usual system can have, no two of them one folder on any.
-
-    What Windows, macOS or Linux would refuse, hide or take for something else (``/``, ``..``, ``con``, a dot or a blank
-    at the end, …) becomes ``_``. Names that differ only in their case or in how an accent is written get a number, as
-    does a class that is called "unknown" or "unreadable". Classes that can keep their name do.
-    """
-    names = {name: _safe(name) for name in classes}
-    taken = {_folded(UNKNOWN), _folded(UNREADABLE)}
-    chosen: dict[str, str] = {}
-    for name in sorted(names, key=lambda name: names[name] != name):  # a stable sort: else in their order
-        candidate = names[name]
-        for number in itertools.count(2):
-            if _folded(candidate) not in taken:
-                break
-            candidate = f"{names[name]}-{number}"
-        taken.add(_folded(candidate))
-        chosen[name] = candidate
-    return {name: chosen[name] for name in names}
-
-
-def _safe(name: str) -> str:
-    safe = "".join(c if _usable(c) else "_" for c in name)
-    while len(safe.encode("utf-8")) > MOST_CLASS_BYTES:
-        safe = safe[:-1]
-    kept = safe.rstrip(". ")
-    safe = kept + "_" * (len(safe) - len(kept))
-    if safe[:1] in ("", ".", " ") or is_hidden(safe) or safe.split(".")[0].rstrip().casefold() in DEVICES:
-        safe = f"_{safe[1:]}" if safe[:1] in (".", " ") else f"_{safe}"
-    return safe
-
-
-def _usable(character: str) -> bool:
-    try:
-        os.fsencode(character)  # an old locale may know ASCII only
-    except UnicodeEncodeError:
-        return False
-    return character.isprintable() and character not in '<>:"/\\|?*'
-
-
-def _folded(name: str) -> str:
-    """What names have in common that are one on a file system that heeds neither case nor composition."""
-    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", name).casefold())
-
-
-def _within(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(os.path.join(folder, ""))
-
-
-class _SourceError(Exception):
-    """The original cannot be read any further; not an OSError, which would be taken for the copy's."""
-
-
-def _opened(path: str) -> BinaryIO:
-    """A regular file, open for reading. Raises OSError, also where it is none."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(errno.EINVAL, "not a regular file")
-    # Without blocking: by now a pipe may have taken the file's place.
-    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    return os.fdopen(handle, "rb", buffering=0)
-
-
-def _read(source: BinaryIO) -> bytes:
-    try:
-        return source.read(CHUNK_BYTES)
-    except OSError as error:
-        raise _SourceError(because(error)) from error
-
-
-def _claim(temporary: str, final: str) -> bool:
-    """Give a file its name; False where that is taken, and nothing was done."""
-    if os.path.lexists(final):
-        return False
-    try:
-        if os.name == "nt":
-            os.rename(temporary, final)  # refuses by itself what exists
-            return True
-        os.link(temporary, final)  # unlike a rename, this takes no other file's place
-    except FileExistsError:
-        return False
-    except OSError:
-        os.rename(temporary, final)  # a file system without links, or an error that now comes again
-        return True
-    os.unlink(temporary)
-    return True
+    """A folder's name for each class, as `copies.folder_names` has it, none of them that of what has no class."""
+    return copies.folder_names(classes, (UNKNOWN, UNREADABLE))

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -22,7 +23,7 @@ VERSION = 1  # of a row's meaning; another number means that all pictures are lo
 DECODED_PX = 96  # both sides at least, where the picture has them: JPEG is decoded at 1/2, 1/4 or 1/8 down to it
 SEEN_PX = 256  # longer side at most, for statistics
 THUMB = 16  # cells of each side of the small picture
-CORNER_PX, CORNER = 32, 8  # of the file's own px at each corner · cells of each side that they are averaged to
+CORNER_PX, CORNER = 32, 16  # of the file's own px at each corner · cells of each side that they are averaged to
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "BMP", "TIFF", "AVIF", "HEIC")
 LEVELS = (1, 5, 50, 95, 99)  # percent, of `levels`
 EDGE = 0.995  # the share of px whose step in brightness is smaller than the steepest steps that `sharpness` looks at
@@ -63,6 +64,7 @@ ROW = np.dtype(
         ("fingerprint", "u1", (hashes.BYTES,)),
     ]
 )
+_FIELDS: dict[str, Any] = {str(name): field for name, field in (ROW.fields or {}).items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,7 +82,7 @@ class Traits:
 
     def column(self, name: str, at: np.ndarray | slice = slice(None)) -> np.ndarray:
         """A field of ROW for all entries, or for those `at` some places: (N, …)."""
-        kind, offset = dict(ROW.fields or {})[name][:2]
+        kind, offset = _FIELDS[name][:2]
         held = np.ascontiguousarray(self._rows[self._of_entry[at], offset : offset + kind.itemsize])
         return held.view(kind.base).reshape(len(held), *kind.shape)
 
@@ -181,7 +183,7 @@ def statistics(pixels: np.ndarray) -> dict[str, np.ndarray | float]:
 
 
 def corners(pixels: np.ndarray, width_px: int, height_px: int) -> np.ndarray:
-    """The corners of a picture in cells of 4 px of the file, uint8 (4, CORNER, CORNER, 3).
+    """The corners of a picture in cells of 2 px of the file, uint8 (4, CORNER, CORNER, 3).
 
     `pixels` may have been decoded at a smaller scale than the file's width and height say. Of a picture that is
     smaller than two corners, each is a half.

@@ -1,4 +1,4 @@
-"""`train`, `load`, `plan`, and the batches for a network of one's own: the only orchestration."""
+"""`train`, `check`, `load`, `plan`, and the batches for a network of one's own: the only orchestration."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tellapart import catalog as catalogs
-from tellapart import mirrors, networks, outputs, pipeline, plans, previews, transfer
+from tellapart import doctor, mirrors, networks, outputs, pipeline, plans, previews, transfer
 from tellapart.bundle import Bundle
 from tellapart.cache import cache_folder
 from tellapart.classifier import Classifier, PathLike, Reading, load, require, require_keras
 from tellapart.config import TRANSFER, TUTORIAL, Recipe, Transfer, budget_s
 from tellapart.errors import SettingsError
 from tellapart.evaluation import Evaluation
+from tellapart.findings import Findings
 from tellapart.plans import Settings
 from tellapart.policies import Augmentation
 from tellapart.progress import Progress, TerminalProgress
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from tellapart.batches import Batches
 
-__all__ = ["Datasets", "datasets", "load", "plan", "preview", "train"]
+__all__ = ["Datasets", "check", "datasets", "load", "plan", "preview", "train"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,6 +329,36 @@ def preview(
         return previews.preview(catalog, choice.recipe, seed=seed)
 
 
+def check(
+    photos: PathLike,
+    *,
+    quick: bool = False,
+    seed: int = 0,
+    cache: PathLike | None = None,
+    progress: Progress | bool = True,
+    **reading: Unpack[Reading],
+) -> Findings:
+    """Look for what is wrong with a folder of pictures; nothing in it is changed.
+
+    Args:
+        photos: as in `train`.
+        quick: leave out what needs a network to look at the pictures: wrong labels, pictures of no class, classes that
+            are too alike, and how much more pictures would help.
+        seed: of the draws of pictures that stand for all.
+        cache, progress, reading: as in `train`.
+
+    Returns:
+        The findings, worst first: a sequence, with `rows()` as a table, `counts` and `as_dict()`.
+
+    Raises:
+        InputError: the folder or its table of labels cannot be used at all.
+        OutputError: the cache cannot be written.
+    """
+    with _told(progress) as said:
+        catalog = _read(photos, reading, said)
+        return doctor.examine(catalog, cache=_cache(cache), quick=quick, seed=seed, progress=said)
+
+
 def datasets(
     photos: PathLike,
     *,
@@ -381,9 +412,13 @@ def _parted(options: Options) -> tuple[Reading, Settings]:
 
 
 def _scan(photos: PathLike, reading: Reading, said: Progress) -> catalogs.Catalog:
-    catalog = catalogs.scan(photos, **reading, progress=lambda done, total: said.update("Reading", done, total))
+    catalog = _read(photos, reading, said)
     catalogs.check_classes(catalog)
     return catalog
+
+
+def _read(photos: PathLike, reading: Reading, said: Progress) -> catalogs.Catalog:
+    return catalogs.scan(photos, **reading, progress=lambda done, total: said.update("Reading", done, total))
 
 
 def _choose(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 import time
@@ -190,6 +191,90 @@ def _draw_variants(photos: str, path: str, json_path: str | None, force: bool, o
     console.write_json(preview.as_dict() | {"sheet": path}, json_path, force)
 
 
+@cli.command(short_help="Find what is wrong with a folder of pictures.")
+@click.argument("photos")
+@click.option("--quick", is_flag=True, help="Only the fast part: no look for wrong labels or pictures of no class.")
+@click.option("--html", "html_path", metavar="FILE", help="Write a page with the pictures concerned.")
+@click.option(
+    "--csv", "csv_path", metavar="FILE", help="Write a row for each finding and picture; - is standard output."
+)
+@click.option("--fix-list", metavar="FILE.csv", help="Write what could be done, to be edited and given to apply.")
+@_reading
+@_cache
+@_json
+@_force
+@_debug
+def check(
+    photos: str,
+    html_path: str | None,
+    csv_path: str | None,
+    fix_list: str | None,
+    json_path: str | None,
+    force: bool,
+    debug: bool,
+    **options: Any,
+) -> None:
+    """Find broken files, copies, leaks, wrong labels, shortcuts and more in PHOTOS; nothing in it is changed."""
+    from tellapart import api, findings, moves, summaries
+
+    if csv_path == json_path == console.STANDARD_OUTPUT:
+        raise click.UsageError("Only one of --csv and --json can be standard output. Give the other one a file.")
+    asked = {"--html": html_path, "--csv": csv_path, "--fix-list": fix_list, "--json": json_path}
+    console.check_apart(asked)
+    for path in asked.values():
+        console.check_output(path, force)
+    found = api.check(photos, **options)
+    if csv_path != console.STANDARD_OUTPUT:
+        console.say(summaries.checked(found), json_path)
+    if csv_path is not None:
+        console.write_rows(findings.csv_rows(found), csv_path, force)
+    if html_path is not None:
+        from tellapart import checkpage
+
+        checkpage.write(found, html_path, force=force)
+        click.echo(f"Page: {shown(html_path)}", err=True)
+    if fix_list is not None:
+        every = moves.proposed(found)
+        console.write_lines(moves.lines(every, photos, labels=options["labels"]), fix_list, force)
+        click.echo(
+            f"Fix list: {shown(fix_list)}. Look through it, then: tellapart apply {shown(fix_list)} --to CLEAN",
+            err=True,
+        )
+    console.write_json(found.as_dict(), json_path, force)
+
+
+@cli.command(short_help="Make a cleaned copy of a folder by a fix list.")
+@click.argument("fix_list")
+@click.option("--to", metavar="CLEAN", required=True, help="The folder of the copy; new or empty.")
+@click.option("--photos", metavar="PHOTOS", help="The folder of pictures. [default: the one that the list is about]")
+@click.option("--copy", is_flag=True, help="Give every picture a file of its own, instead of links to the originals.")
+@click.option("--labels", metavar="LABELS.csv", help="The table of labels. [default: the one that the list names]")
+@_json
+@_force
+@_debug
+def apply(fix_list: str, to: str, json_path: str | None, force: bool, debug: bool, **options: Any) -> None:
+    """Make a cleaned copy, CLEAN, of a folder of pictures as FIX_LIST says, which `tellapart check --fix-list` wrote.
+
+    The originals are never moved, changed or deleted.
+    """
+    from tellapart import cleaning
+    from tellapart.progress import TerminalProgress
+
+    console.check_output(json_path, force)
+    with TerminalProgress() as progress:
+        result = cleaning.apply(
+            options.pop("photos"),
+            fix_list,
+            to,
+            force=force,
+            progress=lambda done, total: progress.update("Copying", done, total),
+            **options,
+        )
+    for line in result.lines():
+        console.say(line, json_path)
+    console.write_json(dataclasses.asdict(result), json_path, force)
+
+
 @cli.command(short_help="Count right answers on labelled pictures.")
 @click.argument("model")
 @click.argument("photos")
@@ -309,8 +394,6 @@ def cache() -> None:
 @_debug
 def cache_list(cache: str | None, json_path: str | None, force: bool, debug: bool) -> None:
     """List what the cache holds."""
-    import dataclasses
-
     from tellapart import cache as caches
     from tellapart import summaries
 

@@ -7,7 +7,7 @@ import io
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -124,6 +124,18 @@ def write_json(values: Any, path: str | None, force: bool) -> None:
     if path is not None:
         with stream(path, force, JSON_ERRORS) as file:
             file.write(json.dumps(values, ensure_ascii=False, indent=2) + "\n")
+
+
+def write_rows(rows: Iterable[Sequence[str]], path: str, force: bool) -> None:
+    """Rows of cells as CSV."""
+    with stream(path, force, CSV_ERRORS) as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def write_lines(lines: Iterable[str], path: str, force: bool) -> None:
+    """Lines that have their ends, whose names keep their own bytes."""
+    with stream(path, force, CSV_ERRORS) as file:
+        file.writelines(lines)
 
 
 @contextmanager

@@ -121,7 +121,11 @@ def _where(places: np.ndarray) -> str:
     if corner.all():
         names = ("top left", "top right", "bottom left", "bottom right")
         which = np.unique((places - THUMB * THUMB) // CORNER**2)
-        return "in all four corners, as a border does" if len(which) == 4 else f"in the {' and the '.join(names[i] for i in which)} corner"
+        return (
+            "in all four corners, as a border does"
+            if len(which) == 4
+            else f"in the {' and the '.join(names[i] for i in which)} corner"
+        )
     down, right = np.divmod(places[~corner], THUMB)
     sides = [(down == 0).sum(), (down == THUMB - 1).sum(), (right == 0).sum(), (right == THUMB - 1).sum()]
     full = [name for name, n in zip(("top", "bottom", "left", "right"), sides, strict=True) if n >= THUMB * 0.75]

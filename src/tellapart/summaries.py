@@ -15,13 +15,33 @@ from rich.text import Text
 from tellapart.bundle import Bundle
 from tellapart.cache import StoreInfo
 from tellapart.evaluation import Evaluation
-from tellapart.files import shown
+from tellapart.files import counted, shown
+from tellapart.findings import Finding, Findings
 from tellapart.predict import Prediction
 from tellapart.sorting import Sorted
 
 MOST_CLASSES = 20  # in a table of classes; beyond, the worst ones are shown
 MATRIX_WIDTH = 100  # characters; a wider confusion matrix gives way to a list of the commonest mistakes
 MOST_MISTAKES = 10
+MOST_OF_KIND = 3  # findings of a kind that are told one by one
+SEVERITIES = {
+    "error": ("What makes results wrong", "red"),
+    "warning": ("What makes them worse", "yellow"),
+    "info": ("Good to know", "cyan"),
+}
+KIND_NAMES = {
+    "unreadable": "Files that cannot be read",
+    "leak": "The same picture on two sides of a split",
+    "label_conflict": "The same picture under two labels",
+    "split": "Splits",
+    "shortcut": "Classes that can be told without the subject",
+    "wrong_label": "Labels that are probably wrong",
+    "exact_duplicate": "Copies",
+    "near_duplicate": "Near copies",
+    "imbalance": "Numbers of pictures",
+    "outlier": "Pictures that look like none of the classes",
+    "odd": "Unusual pictures",
+}
 MOST_REASONS = 5  # kinds of reasons why pictures were not used, each with one example
 LARGE_GAP = 0.05  # between training and test accuracy, from which on it is named
 RANKED = 3  # classes shown beside an answer
@@ -99,6 +119,38 @@ def skipped(each: Sequence[tuple[str, str]]) -> RenderableType:
     if len(reasons) > MOST_REASONS:
         lines.append(f"  … and {len(reasons) - MOST_REASONS:,} other reasons; --json FILE lists every picture.")
     return Text("\n".join(lines), style="yellow")
+
+
+def checked(found: Findings) -> RenderableType:
+    """What `check` says: how many files there are, then the findings, worst first, the most of a kind in short."""
+    unused = f"{len(found.skipped):,} not" if found.skipped else "all of them"
+    head = (
+        f"{found.n_found:,} pictures found, {found.n_used:,} used, {unused}."
+        if found.skipped
+        else (f"{found.n_found:,} pictures found, {unused} used.")
+    )
+    parts: list[RenderableType] = [_plain(head)]
+    if not found:
+        said = "Nothing wrong was found" + (" by the quick part; leave out --quick for all." if found.quick else ".")
+        parts.append(Text(said, style="green"))
+    for severity, (title, style) in SEVERITIES.items():
+        every = [each for each in found if each.severity == severity]
+        if not every:
+            continue
+        parts.append(Text(f"\n{title}: {counted(len(every), 'finding')}", style=f"bold {style}"))
+        for kind, same in itertools.groupby(every, key=lambda each: each.kind):
+            parts.append(_of_kind(kind, list(same)))
+    return Group(*parts)
+
+
+def _of_kind(kind: str, every: list[Finding]) -> Text:
+    lines = [f"{KIND_NAMES[kind]} ({len(every):,})" if len(every) > 1 else KIND_NAMES[kind]]
+    for each in every[:MOST_OF_KIND]:
+        lines.append(f"  {each.message}")
+    if len(every) > MOST_OF_KIND:
+        lines.append(f"  … and {len(every) - MOST_OF_KIND:,} more; --html FILE shows them, --json FILE lists them.")
+    lines += [f"  → {remedy}" for remedy in dict.fromkeys(each.remedy for each in every[:MOST_OF_KIND])]
+    return Text("\n".join(lines))
 
 
 def answered(one: Prediction) -> Text:

@@ -8,15 +8,14 @@ the folder that look like it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 
 from tellapart import hashes, likeness, neighbours, pictures
-from tellapart.catalog import Catalog, Entry
 from tellapart.errors import PictureError
 
 SIDE = 64  # px, at which two pictures are compared from disk

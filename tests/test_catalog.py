@@ -17,8 +17,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tellapart import catalog as catalog_module
-from tellapart import files
+from tellapart import contents, files
 from tellapart.catalog import Catalog, Entry, Skipped, check_classes, check_usable, scan, shown, walk, without
 from tellapart.errors import InputError, SettingsError
 from tellapart.files import children, is_hidden, split_name
@@ -383,14 +382,14 @@ def test_a_folder_with_a_picture_extension_is_a_folder(pets: Tree) -> None:
 
 
 def test_a_file_that_vanishes_after_the_listing_is_skipped(pets: Tree, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = catalog_module.read_bytes
+    real = contents.read_bytes
 
     def reading(path: str) -> bytes:
         if path.endswith("1.png"):
             os.unlink(path)
         return real(path)
 
-    monkeypatch.setattr(catalog_module, "read_bytes", reading)
+    monkeypatch.setattr(contents, "read_bytes", reading)
     found = scan(pets.root)
     assert set(reasons(found)) == {os.path.join("cats", "1.png"), os.path.join("dogs", "1.png")}
     assert set(reasons(found).values()) == {"no such file"}
@@ -482,11 +481,11 @@ def test_few_files_are_in_flight(tree: Tree, monkeypatch: pytest.MonkeyPatch) ->
     tree.pictures("cats", 300)
     tree.pictures("dogs", 2)
     read: list[str] = []
-    real = catalog_module.read_bytes
-    monkeypatch.setattr(catalog_module, "read_bytes", lambda path: (read.append(path), real(path))[1])
+    real = contents.read_bytes
+    monkeypatch.setattr(contents, "read_bytes", lambda path: (read.append(path), real(path))[1])
     ahead = []
     scan(tree.root, progress=lambda done, _: ahead.append(len(read) - done))
-    assert max(ahead) <= 4 * 2 * catalog_module._BATCH
+    assert max(ahead) <= 4 * 2 * contents._BATCH
     assert len(read) == 302
 
 

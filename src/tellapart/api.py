@@ -80,7 +80,7 @@ def train(
         tensorboard: a folder for TensorBoard's log.
         callbacks: Keras callbacks to call as well.
         progress: True for bars and notes on standard error, False for silence, or an object that is told of them.
-        options: `labels`, `path_column`, `label_column`, `split_column`, `keep_conflicts` (see `Reading`), and
+        options: `labels`, `path_column`, `label_column`, `split_column`, `group`, `keep_conflicts` (see `Reading`), and
             `size`, `epochs`, `batch_size`, `optimizer`, `learning_rate`, `dropout`, `conv`, `dense`, `augment`,
             `flip`, `patience`, `precision` in place of the recipe's own (see `Settings`); for transfer `backbone`,
             the name or the file of a pretrained network, `download`, whether Keras may fetch its weights, and

@@ -1,4 +1,4 @@
-"""A folder, or a CSV of labels, to a sorted table of pictures: path, label, split, content hash.
+"""A folder, or a CSV of labels, to a sorted table of pictures: path, label, split, content hash, group.
 
 Three layouts are known::
 
@@ -17,12 +17,12 @@ import hashlib
 import json
 import os
 import unicodedata
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-from tellapart.errors import InputError, PictureError, SettingsError
+from tellapart.contents import hash_all
+from tellapart.errors import InputError, SettingsError
 from tellapart.files import (
     LOOP,
     SEEN,
@@ -41,7 +41,6 @@ from tellapart.files import (
     split_name,
     walk,
 )
-from tellapart.pictures import describe_unknown, read_bytes, sniff
 from tellapart.tables import plan_table
 
 __all__ = [
@@ -57,9 +56,6 @@ __all__ = [
     "without",
 ]
 
-_BATCH = 16  # files a task of the thread pool: handing over one by one costs as much as reading
-_HEAD_BYTES = 4096
-
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -69,6 +65,7 @@ class Entry:
     label: str  # class name, NFC
     split: str | None  # "train", "validation", "test"; None where the layout gives none
     content: str  # SHA-256 of the file's bytes, 64 hex digits
+    group: str | None = None  # entries of one group never stand on two sides of a split
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +78,8 @@ class Catalog:
     entries: tuple[Entry, ...]  # sorted by path, then label and split
     skipped: tuple[Skipped, ...]  # sorted by path, then reason
     notes: tuple[str, ...]  # one sentence, one line each: readings taken, what was left alone, …
+    # Of the skipped, the same bytes under two labels; sorted as entries are. Their labels cannot both be right.
+    conflicts: tuple[Entry, ...] = ()
 
     @property
     def n_found(self) -> int:
@@ -96,9 +95,12 @@ class Catalog:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256, 64 hex digits, over the sorted contents with label and split; paths play no part."""
+        """SHA-256, 64 hex digits, over the sorted contents with label, split and group if any; paths play no part."""
         digest = hashlib.sha256()
-        for key in sorted((entry.content, entry.label, entry.split or "") for entry in self.entries):
+        for key in sorted(
+            (entry.content, entry.label, entry.split or "", *([] if entry.group is None else [entry.group]))
+            for entry in self.entries
+        ):
             digest.update(json.dumps(key).encode("ascii") + b"\n")
         return digest.hexdigest()
 
@@ -113,6 +115,7 @@ def scan(
     path_column: str | None = None,
     label_column: str | None = None,
     split_column: str | None = None,
+    group: str | None = None,
     keep_conflicts: bool = False,
     progress: Progress | None = None,
 ) -> Catalog:
@@ -122,6 +125,7 @@ def scan(
         photos: the folder.
         labels: a CSV of path (or file name, or id) and label; folders then mean nothing.
         path_column, label_column, split_column: columns of `labels`, where their names are unusual.
+        group: a column of `labels`; pictures with the same value there stay on one side of a split.
         keep_conflicts: use the same bytes under two labels as they stand, instead of neither.
         progress: called in this thread with (files read, files in all).
 
@@ -130,8 +134,8 @@ def scan(
     root = _root(photos)
     below = _check_folder(root)
     if labels is not None:
-        plan = plan_table(root, os.fspath(labels), path_column, label_column, split_column)
-    elif any(column is not None for column in (path_column, label_column, split_column)):
+        plan = plan_table(root, os.fspath(labels), path_column, label_column, split_column, group)
+    elif any(column is not None for column in (path_column, label_column, split_column, group)):
         raise SettingsError("A column can only be named for a table of labels. Give the table with --labels.")
     else:
         plan = _plan_folders(root, below)
@@ -208,7 +212,7 @@ def _plan_folders(root: str, below: list[Child]) -> Plan:
                 continue
             empty = False
             if found.reason is None:
-                plan.pictures.append((found.path, label, place.split))
+                plan.pictures.append((found.path, label, place.split, None))
             else:
                 plan.skipped.append(Skipped(found.path, found.reason, label, place.split))
             way = found.path[len(place.folder.path) + 1 :].split(os.sep)
@@ -282,26 +286,26 @@ def _label(name: str) -> str:
 
 
 def _read(root: str, plan: Plan, keep_conflicts: bool, progress: Progress | None) -> Catalog:
-    paths = sorted({path for path, _, _ in plan.pictures})
-    results = dict(zip(paths, _hash_all(paths, progress), strict=True))
+    paths = sorted({path for path, *_ in plan.pictures})
+    results = dict(zip(paths, hash_all(paths, progress), strict=True))
     entries, skipped = [], list(plan.skipped)
-    for path, label, split in plan.pictures:
+    for path, label, split, group in plan.pictures:
         content, reason = results[path]
         if content is None:
             skipped.append(Skipped(path, reason or "", label, split))
         else:
-            entries.append(Entry(path, label, split, content))
+            entries.append(Entry(path, label, split, content, group))
     entries.sort(key=lambda entry: (entry.path, entry.label, entry.split or ""))
     notes = list(plan.notes)
-    entries, conflicts = _settle_conflicts(entries, keep_conflicts, notes)
-    skipped.extend(conflicts)
+    entries, conflicts, reasons = _settle_conflicts(entries, keep_conflicts, notes)
+    skipped.extend(reasons)
     _note_copies(entries, notes)
     if plan.n_other:
         notes.append(
             f"{counted(plan.n_other, 'other file')} passed over: "
             "neither a picture's name nor, as far as they can be read, a picture's first bytes"
         )
-    catalog = _build(Catalog(root, plan.layout, (), (), (), tuple(notes)), entries, skipped)
+    catalog = _build(Catalog(root, plan.layout, (), (), (), tuple(notes), tuple(conflicts)), entries, skipped)
     if not entries:
         first = next(each for each in catalog.skipped if each.label is not None)
         raise InputError(
@@ -326,51 +330,20 @@ def _build(catalog: Catalog, entries: list[Entry], skipped: list[Skipped]) -> Ca
     return replace(catalog, classes=classes, entries=tuple(entries), skipped=tuple(skipped), notes=tuple(notes))
 
 
-def _hash_all(paths: list[str], progress: Progress | None) -> Iterator[tuple[str | None, str | None]]:
-    """Yield (content, None) or (None, reason) of each file in order, few in flight at a time."""
-    threads = os.cpu_count() or 1
-    waiting: deque[Future[list[tuple[str | None, str | None]]]] = deque()
-    done = 0
-    with ThreadPoolExecutor(threads, thread_name_prefix="tellapart-catalog") as pool:
-        try:
-            for start in range(0, len(paths) + 4 * threads * _BATCH, _BATCH):
-                if start < len(paths):
-                    waiting.append(pool.submit(_hash_batch, paths[start : start + _BATCH]))
-                if waiting and (start >= len(paths) or len(waiting) >= 4 * threads):
-                    for result in waiting.popleft().result():
-                        done += 1
-                        if progress is not None:
-                            progress(done, len(paths))
-                        yield result
-        finally:
-            for future in waiting:
-                future.cancel()
+def _settle_conflicts(
+    entries: list[Entry], keep: bool, notes: list[str]
+) -> tuple[list[Entry], list[Entry], list[Skipped]]:
+    """Take out what has the same bytes under two labels, both sides, unless they are to be kept.
 
-
-def _hash_batch(paths: list[str]) -> list[tuple[str | None, str | None]]:
-    return [_hash(path) for path in paths]
-
-
-def _hash(path: str) -> tuple[str | None, str | None]:
-    try:
-        data = read_bytes(path)
-    except PictureError as error:
-        return None, error.reason
-    head = data[:_HEAD_BYTES]
-    if sniff(head) is None:
-        return None, describe_unknown(head)
-    return hashlib.sha256(data).hexdigest(), None
-
-
-def _settle_conflicts(entries: list[Entry], keep: bool, notes: list[str]) -> tuple[list[Entry], list[Skipped]]:
-    """Take out what has the same bytes under two labels, both sides, unless they are to be kept."""
+    Returns the entries to use, those that were taken out, and these with their reasons.
+    """
     labels: dict[str, str] = {}
     torn: dict[str, list[Entry]] = {}
     for entry in entries:
         if labels.setdefault(entry.content, entry.label) != entry.label:
             torn[entry.content] = []
     if not torn:
-        return entries, []
+        return entries, [], []
     for entry in entries:
         if entry.content in torn:
             torn[entry.content].append(entry)
@@ -386,9 +359,10 @@ def _settle_conflicts(entries: list[Entry], keep: bool, notes: list[str]) -> tup
     n = counted(len(skipped), "picture")
     if keep:
         notes.append(f"{n} under two labels (same bytes), used as they stand, {example}")
-        return entries, []
+        return entries, [], []
     notes.append(f"{n} under two labels (same bytes), none of them used, {example}")
-    return [entry for entry in entries if entry.content not in torn], skipped
+    kept = [entry for entry in entries if entry.content not in torn]
+    return kept, [entry for entry in entries if entry.content in torn], skipped
 
 
 def _note_copies(entries: list[Entry], notes: list[str]) -> None:

@@ -40,6 +40,7 @@ class Reading(TypedDict, total=False):
     path_column: str | None  # its columns, where their names are unusual
     label_column: str | None
     split_column: str | None
+    group: str | None  # a column; pictures with the same value there stay on one side of a split
     keep_conflicts: bool  # use a picture that stands in two classes in both, instead of in neither
 
 

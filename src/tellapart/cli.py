@@ -81,6 +81,7 @@ _reading = _options(
     click.option("--path-column", metavar="NAME", help="The column of paths in LABELS.csv."),
     click.option("--label-column", metavar="NAME", help="The column of labels in LABELS.csv."),
     click.option("--split-column", metavar="NAME", help="The column of splits in LABELS.csv."),
+    click.option("--group", metavar="NAME", help="A column of LABELS.csv: pictures of one value stay in one split."),
     click.option("--keep-conflicts", is_flag=True, help="Use a picture that stands in two classes, in both."),
 )
 _json = click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - is standard output.")

@@ -82,7 +82,8 @@ class Plan:
     """What a layout gives to read, before any file is opened."""
 
     layout: str  # "classes", "splits" or "table"
-    pictures: list[tuple[str, str, str | None]] = field(default_factory=list)  # path, label, split
+    # path, label, split, group
+    pictures: list[tuple[str, str, str | None, str | None]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     n_other: int = 0  # files that are no pictures by name and by first bytes

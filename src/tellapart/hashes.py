@@ -1,8 +1,9 @@
 """A fingerprint of one decoded picture, by which copies of it are found: rescaled, recompressed, mirrored, cropped.
 
 A fingerprint is `BYTES` bytes: 8 of a digest of the decoded pixels, then a grey thumbnail of 32 × 32 and two of colour
-(Cr and Cb of ITU-R BT.601) of 8 × 8, the whole picture squashed to a square. The thumbnail is kept instead of the bits of a hash because mirrored, turned and cropped
-views of it are cheap linear maps, so that one row serves them all, and because it can be looked at again.
+(Cr and Cb of ITU-R BT.601) of 8 × 8, the whole picture squashed to a square. Thumbnails are kept instead of the bits of
+a hash because mirrored, turned and cropped views of them are cheap linear maps, so that one row serves them all, and
+because they can be looked at again.
 
 Pictures are compared by `descriptors`: the lowest frequencies of the cosine transform of the thumbnail, without the
 mean and of length one, so that brightness and contrast play no part and the cosine of two of them says how alike the

@@ -53,7 +53,7 @@ def find(traits: Traits) -> list[Finding]:
     """One finding for each cue that tells the classes, or one of them, and for each mark that one class has."""
     classes, labels = np.unique(traits.labels, return_inverse=True)
     at = sample(labels, len(classes))
-    found = [_mark(mark, traits, classes, labels) for mark in marks.find(traits, labels, len(classes), at)]
+    found = [_mark(mark, traits, classes) for mark in marks.find(traits, labels, len(classes), at)]
     marked = {each.detail["class"] for each in found}
     of_file = [_judged(cue, traits, classes, labels, at) for cue in CUES if cue.kind == "file"]
     found += _unrelated([each for each in of_file if each])
@@ -154,13 +154,16 @@ def _unrelated(found: list[Finding]) -> list[Finding]:
     return kept
 
 
-def _mark(mark: Mark, traits: Traits, classes: np.ndarray, labels: np.ndarray) -> Finding:
-    name, colour = str(classes[mark.label]), " ".join(map(str, mark.colour))
+def _mark(mark: Mark, traits: Traits, classes: np.ndarray) -> Finding:
+    name, colour = str(classes[mark.label]), " ".join(map(str, mark.colour or ()))
+    if mark.colour:
+        what = f"look the same {mark.where} (about RGB {colour}), {mark.elsewhere:.1%} of the other pictures do"
+    else:
+        what = f"have the same pattern {mark.where}, so have {mark.elsewhere:.1%} of the other pictures"
     return Finding(
         "shortcut",
-        "error" if mark.strength >= WORSE["file"] else "warning",
-        f"{mark.share:.0%} of class '{shown(name)}' look the same {mark.where} (about RGB {colour}), "
-        f"{mark.elsewhere:.1%} of the other pictures do.".replace("%", " %"),
+        "error" if mark.strength >= WORSE["file"] and mark.colour else "warning",
+        f"{mark.share:.0%} of class '{shown(name)}' {what}.".replace("%", " %"),
         "Look there for a border, a tag, a logo or a date; cut it off in all classes, or the network will learn it.",
         tuple(traits.entries[i].path for i in mark.at),
         mark.strength,
@@ -168,7 +171,7 @@ def _mark(mark: Mark, traits: Traits, classes: np.ndarray, labels: np.ndarray) -
             "cue": "mark",
             "class": name,
             "where": mark.where,
-            "rgb": list(mark.colour),
+            "rgb": list(mark.colour or ()),
             "share_of_class": round(mark.share, 4),
             "share_of_others": round(mark.elsewhere, 4),
         },

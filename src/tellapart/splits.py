@@ -1,8 +1,9 @@
 """Which pictures are for training, for validation and for the test: seeded, stratified, grouped.
 
-A group is all pictures with the same bytes; it never stands on two sides. Within a class the groups
-are put in an order that comes from a keyed hash of their content (BLAKE2b, RFC 7693) and from
-nothing else. The test takes from the front of it, validation from the back, training the rest; so a
+A group is all pictures with the same bytes, and all entries that name the same group (`Entry.group`: copies that were
+found, or the user's own, such as the pictures of one patient); it never stands on two sides. Within a class the groups
+are put in an order that comes from a keyed hash (BLAKE2b, RFC 7693) of their content, or of the first of their
+contents, and from nothing else. The test takes from the front of it, validation from the back, training the rest; so a
 picture that is added moves at most one other over each of the two boundaries, none from test to
 validation or back, and names, folders and the order of discovery play no part.
 """
@@ -35,13 +36,16 @@ def assign(
 ) -> Splits:
     """Give every entry its split.
 
-    Of the n groups of a class the test and validation get ``round(fraction * n)`` each, and from
+    Of the n different pictures of a class the test and validation get ``round(fraction * n)`` each, and from
     three groups on at least one each, as training does; of two groups one is for training and one
-    for the test; a single one is for training. A fraction of 0 gives that split nothing.
+    for the test; a single one is for training. A fraction of 0 gives that split nothing. Where groups hold several
+    pictures, those are taken that come nearest to these numbers; where a group holds several classes, the class of the
+    fewest groups chooses first, and what it took counts for the others (Sechidis et al., ECML 2011).
 
     Entries that all have a split keep it, with these rules:
 
-    - A content given to two splits stays in test, or else in validation; the others are dropped.
+    - A content given to two splits stays in test, or else in validation; the others are dropped. Other groups that
+      were given to two splits stay where they are: see `torn`.
     - train and test: validation is taken from train (`validation_fraction` of train).
     - train and validation: the test is taken from train (`test_fraction` of train).
     - train alone: as if none had a split. Without train: all as given.
@@ -106,38 +110,88 @@ def _one_split_each(entries: Sequence[Entry]) -> tuple[list[int], list[tuple[int
 def _carve(
     entries: Sequence[tuple[int, Entry]], seed: int, validation_fraction: float, test_fraction: float
 ) -> dict[str, list[int]]:
-    groups: dict[str, list[int]] = defaultdict(list)
-    labels: dict[str, str] = {}  # a content under two labels counts for the first by name
-    for index, entry in entries:
-        groups[entry.content].append(index)
-        labels[entry.content] = min(entry.label, labels.get(entry.content, entry.label))
-    strata: dict[str, list[tuple[bytes, str]]] = defaultdict(list)
-    for content, label in labels.items():
-        key = hashlib.blake2b(content.encode(), key=_key(seed), digest_size=16).digest()
-        strata[label].append((key, content))
+    keys = groups([entry for _, entry in entries])
+    members: dict[str, list[int]] = defaultdict(list)
+    weights: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))  # class -> group -> contents
+    for (index, entry), key in zip(entries, keys, strict=True):
+        members[key].append(index)
+        weights[entry.label][key].add(entry.content)
+    places = {key: hashlib.blake2b(key.encode(), key=_key(seed), digest_size=16).digest() for key in members}
+    side_of: dict[str, str] = {}
+    for label in sorted(weights, key=lambda label: (len(weights[label]), label)):
+        mine = {key: len(contents) for key, contents in weights[label].items()}
+        order = sorted(mine, key=lambda key: (places[key], key))
+        n_groups, n_pictures = len(order), sum(mine.values())
+        n_test, n_validation = _counts(n_groups, n_pictures, validation_fraction, test_fraction)
+        for side, wanted, free in (("test", n_test, order), ("validation", n_validation, order[::-1])):
+            there = sum(mine[key] for key in order if side_of.get(key) == side)
+            free = [key for key in free if key not in side_of]
+            n_kept = 0 if any(side_of.get(key) == "train" for key in order) else 1
+            for key in _taken(free, mine, wanted - there, most=len(free) - n_kept, needed=not there):
+                side_of[key] = side
+        for key in order:
+            side_of.setdefault(key, "train")
     sides: dict[str, list[int]] = {split: [] for split in SPLITS}
-    for stratum in strata.values():
-        order = [content for _, content in sorted(stratum)]
-        n_test, n_validation = _counts(len(order), validation_fraction, test_fraction)
-        for place, content in enumerate(order):
-            side = "train"
-            if place < n_test:
-                side = "test"
-            elif place >= len(order) - n_validation:
-                side = "validation"
-            sides[side].extend(groups[content])
+    for key, indices in members.items():
+        sides[side_of[key]].extend(indices)
     return sides
+
+
+def _taken(order: Sequence[str], sizes: dict[str, int], wanted: int, *, most: int, needed: bool) -> list[str]:
+    """The first groups of an order, `most` at the most, whose sizes add up to about `wanted`.
+
+    A group that would overshoot by more than it brings nearer is passed over; where none fits, `needed` takes the
+    smallest.
+    """
+    taken, left = [], wanted
+    for key in order:
+        if left <= 0 or len(taken) >= most:
+            break
+        if sizes[key] < 2 * left:
+            taken.append(key)
+            left -= sizes[key]
+    if not taken and needed and wanted > 0 and most > 0:
+        taken = [min(order, key=lambda key: sizes[key])]
+    return taken
+
+
+def groups(entries: Sequence[Entry]) -> list[str]:
+    """The group of each entry, named by the first of its contents: joined by the same bytes and by `Entry.group`."""
+    roots: dict[str, str] = {}
+
+    def root(thing: str) -> str:
+        while roots.setdefault(thing, thing) != thing:
+            roots[thing] = roots[roots[thing]]  # the way is halved each time
+            thing = roots[thing]
+        return thing
+
+    for entry in entries:
+        if entry.group is not None:
+            a, b = root("c" + entry.content), root("g" + entry.group)
+            # A content goes before a group's name, and the first content before the others.
+            roots[max(a, b)] = min(a, b)
+    return [root("c" + entry.content)[1:] for entry in entries]
+
+
+def torn(entries: Sequence[Entry], sides: Splits) -> list[tuple[int, ...]]:
+    """Groups that stand on two sides because the user's own splits have them so: indices of their entries."""
+    side_of = {index: side for side in SPLITS for index in getattr(sides, side)}
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, key in enumerate(groups(entries)):
+        if index in side_of:
+            members[key].append(index)
+    return [tuple(each) for each in members.values() if len({side_of[index] for index in each}) > 1]
 
 
 def _key(seed: int) -> bytes:
     return hashlib.blake2b(str(int(seed)).encode()).digest()  # 64 bytes, the longest key
 
 
-def _counts(n: int, validation_fraction: float, test_fraction: float) -> tuple[int, int]:
-    """Return how many of n groups are for the test and for validation; at least one is left to train on."""
-    n_test = _share(n, test_fraction) if n >= 2 else 0
-    n_validation = _share(n, validation_fraction) if n >= 3 else 0
-    while n_test + n_validation >= n > 0:  # once or twice at most: the fractions add up to less than 1
+def _counts(n_groups: int, n_pictures: int, validation_fraction: float, test_fraction: float) -> tuple[int, int]:
+    """Return how many of n pictures are for the test and for validation; at least one is left to train on."""
+    n_test = _share(n_pictures, test_fraction) if n_groups >= 2 else 0
+    n_validation = _share(n_pictures, validation_fraction) if n_groups >= 3 else 0
+    while n_test + n_validation >= n_pictures > 0:  # once or twice at most: the fractions add up to less than 1
         if n_test >= n_validation:
             n_test -= 1
         else:

@@ -1,6 +1,6 @@
 """A CSV of labels: its encoding, delimiter and columns found out, its rows read one at a time.
 
-`Finder` then says which file below the folder of pictures a row means.
+`finder.Finder` then says which file below the folder of pictures a row means.
 """
 
 from __future__ import annotations
@@ -9,10 +9,7 @@ import codecs
 import csv
 import difflib
 import os
-import posixpath
-import re
 import unicodedata
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -20,6 +17,7 @@ from itertools import islice
 
 from tellapart.errors import InputError
 from tellapart.files import Plan, Skipped, because, counted, quoted, shown, split_name, walk
+from tellapart.finder import Finder
 from tellapart.pictures import PICTURE_EXTENSIONS
 
 # Usual names of columns, best first; compared without case, a space or hyphen being an underscore.
@@ -73,6 +71,7 @@ class Table:
     path_index: int  # which column names the file
     label_index: int
     split_index: int | None  # None: the table gives no splits
+    group_index: int | None  # None: no groups were asked for
     notes: tuple[str, ...]  # one-line sentences about the reading taken
 
 
@@ -84,6 +83,7 @@ class Row:
     value: str  # what names the file, as the table has it
     label: str  # stripped, NFC; not empty unless there is a reason
     split: str | None  # "train", "validation", "test"; None where the table gives no splits
+    group: str | None  # stripped, NFC; None where the table gives no groups, or none for this row
     reason: str | None  # why the row cannot be used
 
 
@@ -93,6 +93,7 @@ def open_table(
     path_column: str | None = None,
     label_column: str | None = None,
     split_column: str | None = None,
+    group_column: str | None = None,
 ) -> Table:
     """Find out how a table of labels is to be read. Raises InputError."""
     name = os.fspath(path)
@@ -107,7 +108,7 @@ def open_table(
             f"{shown(name)} is empty: a table of labels begins with a line of column names. "
             "Give a CSV such as: path,label"
         )
-    wanted = [c for c in (path_column, label_column, split_column) if c is not None]
+    wanted = [c for c in (path_column, label_column, split_column, group_column) if c is not None]
     delimiter = max(DELIMITERS, key=lambda each: _score(line, each, wanted))
     _, header = next(_records(name, encoding, delimiter), (0, []))
     columns = tuple(cell.strip() for cell in header)
@@ -136,8 +137,12 @@ def open_table(
     ]
     if split_index is not None:
         taken.append(f"split from '{shown(columns[split_index])}'")
+    group_index = None
+    if group_column is not None:
+        group_index = _named(name, columns, group_column, "group")
+        taken.append(f"group from '{shown(columns[group_index])}'")
     notes.insert(0, f"table of labels {shown(name)}: {', '.join(taken)}; folders mean nothing")
-    return Table(name, encoding, delimiter, columns, path_index, label_index, split_index, tuple(notes))
+    return Table(name, encoding, delimiter, columns, path_index, label_index, split_index, group_index, tuple(notes))
 
 
 def rows(table: Table) -> Iterator[Row]:
@@ -149,13 +154,13 @@ def rows(table: Table) -> Iterator[Row]:
     """
     width = len(table.columns)
     labels: dict[str, str] = {}  # one string object a class, however many rows
-    needed = 1 + max(table.path_index, table.label_index, table.split_index or 0)
+    needed = 1 + max(table.path_index, table.label_index, table.split_index or 0, table.group_index or 0)
     for line, cells in islice(_records(table.path, table.encoding, table.delimiter), 1, None):
         value = cells[table.path_index] if len(cells) > table.path_index else ""
         if len(cells) < needed or any(cells[width:]):
             what = "few" if len(cells) < needed else "many"
             reason = f"too {what} columns (line {line}: {len(cells)} of {width})"
-            yield Row(line, value, "", None, reason)
+            yield Row(line, value, "", None, None, reason)
             continue
         split = None
         if table.split_index is not None:
@@ -167,13 +172,25 @@ def rows(table: Table) -> Iterator[Row]:
         reason = None if label else "the row's label is empty"
         if not value.strip():
             reason = "the row's path is empty"
-        yield Row(line, value, label, split, reason)
+        group = None if table.group_index is None else cells[table.group_index].strip()
+        yield Row(line, value, label, split, unicodedata.normalize("NFC", group) if group else None, reason)
 
 
 def plan_table(
-    root: str, labels: str, path_column: str | None, label_column: str | None, split_column: str | None
+    root: str,
+    labels: str,
+    path_column: str | None,
+    label_column: str | None,
+    split_column: str | None,
+    group_column: str | None,
 ) -> Plan:
-    table = open_table(labels, path_column=path_column, label_column=label_column, split_column=split_column)
+    table = open_table(
+        labels,
+        path_column=path_column,
+        label_column=label_column,
+        split_column=split_column,
+        group_column=group_column,
+    )
     plan = Plan("table", notes=list(table.notes))
     found = list(walk(root, passed_over=plan.pass_over))
     plan.skipped.extend(Skipped(each.path, each.reason or "") for each in found if each.folder)
@@ -193,7 +210,8 @@ def plan_table(
                 return path, None
         return None, reason
 
-    pictures: dict[tuple[str, str, str | None], None] = {}
+    groups: dict[tuple[str, str, str | None], str | None] = {}  # of path, label and split
+    regrouped: list[str] = []  # files whose rows give two groups
     unused: Counter[str] = Counter()  # by reason
     examples: dict[str, str] = {}
     absent: set[str] = set()  # classes with rows whose files are not there
@@ -202,7 +220,8 @@ def plan_table(
         n_rows += 1
         path, reason = (None, row.reason) if row.reason else locate(row.value)
         if path is not None and reason is None:
-            pictures[path, row.label, row.split] = None
+            if groups.setdefault((path, row.label, row.split), row.group) != row.group:
+                regrouped.append(path)
             continue
         name = path or row.value.strip() or f"{labels} line {row.line}"
         # A file that is not there says nothing about its class or split; one that cannot be read does.
@@ -214,7 +233,7 @@ def plan_table(
         absent.add(row.label)
     if not n_rows:
         raise InputError(f"{shown(labels)} has no rows below its column names. Add one for each picture.")
-    if not pictures:
+    if not groups:
         kind, _ = unused.most_common(1)[0]
         raise InputError(
             f"None of the {counted(n_rows, 'row')} of {shown(labels)} can be used, "
@@ -222,117 +241,25 @@ def plan_table(
             f"paths start from (it is {shown(root)} now), or name the right columns with --path-column and "
             "--label-column."
         )
-    plan.pictures.extend(pictures)
+    plan.pictures.extend((*picture, group) for picture, group in groups.items())
     for kind, n in sorted(unused.items()):
         plan.notes.append(f"{counted(n, 'row')} not used: {kind}, e.g. {shown(examples[kind])}")
-    if n_repeated := n_rows - len(pictures) - unused.total():
+    if n_repeated := n_rows - len(groups) - unused.total():
         plan.notes.append(f"{counted(n_repeated, 'row')} of {shown(labels)} repeating another: counted once")
-    if gone := sorted(absent - {label for _, label, _ in pictures} - {""}):
+    if regrouped:
+        plan.notes.append(
+            f"{counted(len(regrouped), 'row')} giving a picture another group than a row before: the first counts, "
+            f"e.g. {shown(regrouped[0])}"
+        )
+    if table.group_index is not None:
+        n_groups, n_without = len(set(groups.values()) - {None}), sum(group is None for group in groups.values())
+        rest = f"; {counted(n_without, 'picture')} without a group" if n_without else ""
+        plan.notes.append(f"{counted(n_groups, 'group')} of pictures{rest}: none will stand on two sides of a split")
+    if gone := sorted(absent - {label for _, label, _ in groups} - {""}):
         plan.notes.append(f"classes of the table without any picture, left out: {quoted(gone)}")
     if n_unnamed := len(named) - sum(named):
         plan.notes.append(f"{counted(n_unnamed, 'picture')} below {shown(root)} in no row of the table: not used")
     return plan
-
-
-class Finder:
-    """Which file below a folder a value of a table means, in O(log n) however deep the folders.
-
-    Every file stands twice in a sorted list, its way from the folder turned round
-    ("cat.jpg/2021/cats/"), so that all files that a name, or the last parts of a path, can mean are
-    neighbours; once by its whole name and once without the extension.
-    """
-
-    MISSING = "no such file below PHOTOS"
-    OUTSIDE = "outside PHOTOS"
-
-    def __init__(self, root: str, paths: Sequence[str]) -> None:
-        """Take files below `root`, each path beginning with `root` as given."""
-        self.root = root
-        self._bases = tuple(dict.fromkeys((os.path.abspath(root), os.path.realpath(root))))
-        self._own_name = _form(os.path.basename(self._bases[0]))
-        turned = [_turned(_form(os.path.relpath(path, root).replace(os.sep, "/"))) for path in paths]
-        self._names = _Sorted(turned)
-        self._stems = _Sorted([_without_extension(each) for each in turned])
-
-    def find(self, value: str) -> tuple[int | None, str | None]:
-        """Return the index of the one file that is meant, or None and the reason why there is none.
-
-        A path from the folder down is taken first, then the last parts of a path (a file name at
-        the least), then the same without an extension.
-        """
-        problem = None
-        # A backslash may be part of a name here, and is a separator in a table made on Windows.
-        for form in dict.fromkeys((value, value.strip(), value.replace("\\", "/").strip())):
-            index, problem = self._find(form)
-            if index is not None:
-                return index, None
-        return None, problem
-
-    def _find(self, value: str) -> tuple[int | None, str | None]:
-        way = self.way(value)
-        if way is None:
-            return None, self.OUTSIDE
-        for listed in (self._names, self._stems):
-            first, count, exact = listed.search(_turned(way))
-            if count == 1 or (exact and listed is self._names):
-                return first, None
-            if count > 1:
-                return None, f"matches {count} files below PHOTOS"
-        # "photos/cats/1.jpg" in a table that lies beside the folder photos
-        if way.startswith(self._own_name + "/"):
-            first, _, exact = self._names.search(_turned(way.removeprefix(self._own_name + "/")))
-            if exact:
-                return first, None
-        return None, self.MISSING
-
-    def way(self, value: str) -> str | None:
-        """Return a value as a path from the folder down, with "/", NFC; None where it leads outside."""
-        if os.path.isabs(value):
-            for base, path in ((b, p) for b in self._bases for p in (os.path.normpath(value), _real(value))):
-                if path.startswith(base.rstrip(os.sep) + os.sep):
-                    return _form(os.path.relpath(path, base).replace(os.sep, "/"))
-            return None
-        if value.startswith(("/", "\\\\")) or re.match(r"[A-Za-z]:[\\/]", value):
-            return None
-        way = posixpath.normpath(value.replace(os.sep, "/"))
-        return None if way == ".." or way.startswith("../") else _form(way)
-
-
-class _Sorted:
-    """Strings in order, each with where it stood."""
-
-    def __init__(self, keys: Sequence[str]) -> None:
-        self.order = sorted(range(len(keys)), key=keys.__getitem__)
-        self.keys = [keys[i] for i in self.order]
-
-    def search(self, key: str) -> tuple[int | None, int, bool]:
-        """Return the first that begins with `key` (which ends in "/"), their count, and if it is `key`."""
-        low = bisect_left(self.keys, key)
-        high = bisect_left(self.keys, key[:-1] + "0", lo=low)  # "0" comes next after "/"
-        if low == high:
-            return None, 0, False
-        alone = high - low == 1 or self.keys[low + 1] != key
-        return self.order[low], high - low, self.keys[low] == key and alone
-
-
-def _form(text: str) -> str:
-    return text if text.isascii() else unicodedata.normalize("NFC", text)
-
-
-def _turned(way: str) -> str:
-    return "/".join(reversed(way.split("/"))) + "/"
-
-
-def _without_extension(turned: str) -> str:
-    name, slash, rest = turned.partition("/")
-    return os.path.splitext(name)[0] + slash + rest
-
-
-def _real(path: str) -> str:
-    try:
-        return os.path.realpath(path)
-    except (OSError, ValueError):  # a NUL, or a loop
-        return path
 
 
 def _encoding(name: str) -> tuple[str, list[str]]:
@@ -446,8 +373,9 @@ def _named(name: str, columns: Sequence[str], asked: str, role: str) -> int:
         return found[0]
     near = difflib.get_close_matches(_plain(asked), [_plain(column) for column in columns], n=1)
     hint = f" Did you mean '{shown(columns[_where(columns, near[0])[0]])}'?" if near else ""
+    option = "--group" if role == "group" else f"--{role}-column"
     raise InputError(
-        f"--{role}-column: {shown(name)} has no column '{shown(asked)}'; "
+        f"{option}: {shown(name)} has no column '{shown(asked)}'; "
         f"its columns are {_columns_listed(columns)}." + (hint or " Name one of these.")
     )
 

@@ -216,6 +216,7 @@ class _Looker:
         self.failures: dict[str, str] = {}  # content hash -> reason
         self.unreadable: set[int] = set()
         self._entries = catalog.entries
+        self._groups = splits.groups(catalog.entries)
         self._place = {name: i for i, name in enumerate(catalog.classes)}
         self._progress = progress
         self._stores: dict[str, Store] = {}  # content hash -> where its features are
@@ -246,9 +247,9 @@ class _Looker:
         """Path and content hash of each entry."""
         return [(self._entries[i].path, self._entries[i].content) for i in indices]
 
-    def contents(self, indices: Sequence[int]) -> np.ndarray:
-        """A number for the content of each entry, int64 (N,): copies have the same."""
-        return np.unique([self._entries[i].content for i in indices], return_inverse=True)[1]
+    def groups(self, indices: Sequence[int]) -> np.ndarray:
+        """A number for the group of each entry, int64 (N,): copies and pictures of one group have the same."""
+        return np.unique([self._groups[i] for i in indices], return_inverse=True)[1]
 
     def labels(self, indices: Sequence[int]) -> np.ndarray:
         """The place of each entry's class, int64 (N,)."""
@@ -343,7 +344,7 @@ def _fit(catalog: catalogs.Catalog, used: list[int], look: _Looker, *, seed: int
     start = time.perf_counter()
     catalogs.check_usable(catalog, look.failures)
     labels = look.labels(used)
-    fitted = heads.fit(look.features(used), labels, len(catalog.classes), seed=seed, groups=look.contents(used))
+    fitted = heads.fit(look.features(used), labels, len(catalog.classes), seed=seed, groups=look.groups(used))
     held_out = labels[fitted.held_out]
     return fitted, {
         "epoch": 1,
@@ -375,7 +376,7 @@ def _job(
         inside, outside = np.arange(len(train)), np.arange(len(train), len(every))
         head = fitted.head
     else:
-        inside, outside = next(heads.folds(labels[: len(train)], look.contents(train), seed, single=True))
+        inside, outside = next(heads.folds(labels[: len(train)], look.groups(train), seed, single=True))
         head = heads.learn(values[inside], labels[inside], n_classes, fitted.strength)
     answers = heads.probabilities(head, look.features([every[i] for i in outside]))
     others = len(test) + len(every) - len(inside) - len(outside)

@@ -1,0 +1,51 @@
+"""Files to the SHA-256 of their bytes, on threads; what is no picture by its first bytes has its reason instead."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from tellapart.errors import PictureError
+from tellapart.pictures import describe_unknown, read_bytes, sniff
+
+_BATCH = 16  # files a task of the thread pool: handing over one by one costs as much as reading
+_HEAD_BYTES = 4096
+
+
+def hash_all(paths: list[str], progress: Callable[[int, int], None] | None) -> Iterator[tuple[str | None, str | None]]:
+    """Yield (content, None) or (None, reason) of each file in order, few in flight at a time."""
+    threads = os.cpu_count() or 1
+    waiting: deque[Future[list[tuple[str | None, str | None]]]] = deque()
+    done = 0
+    with ThreadPoolExecutor(threads, thread_name_prefix="tellapart-catalog") as pool:
+        try:
+            for start in range(0, len(paths) + 4 * threads * _BATCH, _BATCH):
+                if start < len(paths):
+                    waiting.append(pool.submit(_hash_batch, paths[start : start + _BATCH]))
+                if waiting and (start >= len(paths) or len(waiting) >= 4 * threads):
+                    for result in waiting.popleft().result():
+                        done += 1
+                        if progress is not None:
+                            progress(done, len(paths))
+                        yield result
+        finally:
+            for future in waiting:
+                future.cancel()
+
+
+def _hash_batch(paths: list[str]) -> list[tuple[str | None, str | None]]:
+    return [_hash(path) for path in paths]
+
+
+def _hash(path: str) -> tuple[str | None, str | None]:
+    try:
+        data = read_bytes(path)
+    except PictureError as error:
+        return None, error.reason
+    head = data[:_HEAD_BYTES]
+    if sniff(head) is None:
+        return None, describe_unknown(head)
+    return hashlib.sha256(data).hexdigest(), None

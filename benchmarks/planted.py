@@ -37,7 +37,7 @@ PEERS = {  # name -> the environment that it runs in; the script is peers/NAME.p
     "imagededup_phash": "imagededup",
     "imagededup_cnn": "imagededup",
     "fastdup_twins": "fastdup",
-    "cleanlab_issues": "cleanlab",
+    "cleanlab_issues": "imagededup",  # it needs torch for the features
 }
 OURS = {"full": (), "quick": ("--quick",)}
 NOTHING = planting.Counts(exact=0, near=0, conflicts=0, wrong=0, broken=0, foreign=0)
@@ -74,7 +74,9 @@ def looked(file: Path | None) -> scoring.Looked:
     return scoring.Looked(tuple((a, b) for a, b in said.get("same", ())), frozenset(said.get("mislabelled", ())))
 
 
-def main(kinds: planting.Kinds = damage.FIRST, doc: str | None = __doc__) -> None:
+def main(
+    kinds: planting.Kinds = damage.FIRST, doc: str | None = __doc__, counts: planting.Counts | None = None
+) -> None:
     """Plant, check, score."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", type=Path, required=True, metavar="PHOTOS", help="a folder of class folders")
@@ -85,7 +87,7 @@ def main(kinds: planting.Kinds = damage.FIRST, doc: str | None = __doc__) -> Non
     parser.add_argument("--shortcut", choices=cues, default=cues[1], help="[default: %(default)s]")
     parser.add_argument("--splits", default="", metavar="A,B,C", help="shares of train, validation and test")
     parser.add_argument("--avoid", default="", metavar="TAG", help="foreign pictures to leave out: drawn, photo, …")
-    parser.add_argument("--scale", type=float, default=1.0, metavar="S", help="so many times the damage")
+    parser.add_argument("--scale", type=float, metavar="S", help="so many times the damage [default: pictures / 8000]")
     parser.add_argument("--tools", default="full,quick", help=f"of {', '.join([*OURS, *PEERS])}; none: only plant")
     parser.add_argument("--peers", type=Path, metavar="DIR", help="the peers' environments")
     parser.add_argument("--looked", type=Path, metavar="FILE")
@@ -95,13 +97,12 @@ def main(kinds: planting.Kinds = damage.FIRST, doc: str | None = __doc__) -> Non
         parser.error(f"There is no tool {', '.join(sorted(unknown))}. There are: {', '.join([*OURS, *PEERS])}.")
     work, splits = options.work.resolve(), [float(part) for part in options.splits.split(",") if part]
     given = {"seed": options.seed, "n": options.n, "splits": splits, "renamed": True}
-    for name, counts, shortcut in (
-        ("clean", NOTHING, "none"),
-        ("damaged", scaled(options.scale), options.shortcut),
-    ):
+    n = options.n or sum(1 for _ in planting.files(options.photos))
+    wanted = scaled(counts or planting.Counts(), options.scale or n / 8000)
+    for name, some, shortcut in (("clean", NOTHING, "none"), ("damaged", wanted, options.shortcut)):
         if not (work / name).exists():
             cue, avoid = (None if shortcut == "none" else shortcut), options.avoid.split(",")
-            planting.plant(options.photos, work / name, kinds, counts=counts, shortcut=cue, avoid=avoid, **given)
+            planting.plant(options.photos, work / name, kinds, counts=some, shortcut=cue, avoid=avoid, **given)
     scores = run(work, tools, options.peers, looked(options.looked))
     for name in ("clean", "damaged"):
         if scores[name]:
@@ -109,9 +110,9 @@ def main(kinds: planting.Kinds = damage.FIRST, doc: str | None = __doc__) -> Non
             print(f"\n{name}, {n:,} files\n\n{scoring.table(scores[name])}", flush=True)
 
 
-def scaled(scale: float) -> planting.Counts:
+def scaled(counts: planting.Counts, scale: float) -> planting.Counts:
     """The damage for more or fewer pictures than 8,000."""
-    return planting.Counts(**{name: round(n * scale) for name, n in vars(planting.Counts()).items()})
+    return planting.Counts(**{name: round(n * scale) for name, n in vars(counts).items()})
 
 
 def run(

@@ -64,6 +64,7 @@ class Kinds:
     foreign: Sequence[tuple[str, str, Callable[[Rng], Image.Image]]]  # kind, tag (see `avoid`), maker
     noise: Callable[[Labels, int, Rng], list[tuple[int, str]]]  # labels, how many -> (position, wrong label)
     shortcuts: Mapping[str, Shortcut]
+    victim: int = -1  # of the classes by name: which one a shortcut is given to
 
 
 def plant(
@@ -82,7 +83,7 @@ def plant(
     """Write the damaged copy to TO/pictures and the truth to TO/truth.json; returns the truth.
 
     photos: a folder of class folders. n: pictures taken of it, drawn at random; all by default.
-    shortcut: a name of `kinds.shortcuts`, given to the class that comes last by name; none by default.
+    shortcut: a name of `kinds.shortcuts`, given to one class, `kinds.victim`; none by default.
     splits: shares of train, validation and test; none: class folders alone. Twins fall on any side.
     renamed: class folders a, b, … instead of the classes' names.
     avoid: tags of foreign pictures that would not be foreign here.
@@ -155,7 +156,7 @@ class _Planting:
         if len(free) < n_twins + counts.broken:
             sys.exit(f"{len(labels)} pictures are too few for the damage that is asked for.")
         twins, broken = free[:n_twins], free[n_twins : n_twins + counts.broken]
-        victim = self.named[self.classes[-1]]
+        victim = self.named[self.classes[kinds.victim]]
         cue = kinds.shortcuts[shortcut] if shortcut else None
         with_cue: list[str] = []
         broken_as = dict(zip(broken, _in_turn(kinds.broken, counts.broken), strict=True))
@@ -231,13 +232,18 @@ class _Planting:
         return np.random.default_rng([self.seed, *stage])
 
 
-def _sources(photos: Path, n: int | None, rng: Rng) -> list[Path]:
-    """The pictures below class folders, sorted; `n` of them drawn."""
-    found = [
+def files(photos: Path) -> list[Path]:
+    """The pictures below class folders, sorted."""
+    return [
         path
         for path in sorted(photos.glob("*/**/*"))
         if path.suffix.lower() in ENDINGS and path.is_file() and not path.name.startswith(".")
     ]
+
+
+def _sources(photos: Path, n: int | None, rng: Rng) -> list[Path]:
+    """All pictures, or `n` of them drawn."""
+    found = files(photos)
     if not found:
         sys.exit(f"{photos} has no folder with pictures in it. Give a folder of class folders.")
     if n is not None and n > len(found):

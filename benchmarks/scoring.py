@@ -7,6 +7,7 @@ folder, or begin with it.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 
 TWINS = ("exact_duplicate", "near_duplicate", "leak", "label_conflict")
-TOPS = (80, 100)
+MORE = 1.25  # the longer list in which wrong labels are looked for, over the number planted: 100 for 80
 
 
 @dataclass(frozen=True)
@@ -109,6 +110,7 @@ def _labels(truth: Mapping[str, Any], listed: Sequence[tuple[Mapping, list[str]]
             return "foreign"
         return "seen" if truth["pictures"].get(path, {}).get("source") in looked.mislabelled else "other"
 
+    tops = (len(planted), longest := math.ceil(MORE * len(planted)) or 100)
     outliers = list(dict.fromkeys(path for f, paths in listed if f["kind"] == "outlier" for path in paths))
     last = max((outliers.index(path) + 1 for path in foreign if path in outliers), default=None)
     hits: dict[str, Any] = {
@@ -116,9 +118,9 @@ def _labels(truth: Mapping[str, Any], listed: Sequence[tuple[Mapping, list[str]]
             "of": len(planted),
             "listed": len(ranked),
             "found": len(planted & set(ranked)),
-            **{f"top_{n}": len(planted & set(ranked[:n])) for n in TOPS},
+            "top": {str(n): len(planted & set(ranked[:n])) for n in tops},
         },
-        "top_100": dict(Counter(what(path) for path in ranked[:100])),
+        "top": dict(Counter(what(path) for path in ranked[:longest])),
         "foreign": {
             "of": len(foreign),
             "found": len(foreign & set(outliers)),
@@ -126,7 +128,7 @@ def _labels(truth: Mapping[str, Any], listed: Sequence[tuple[Mapping, list[str]]
             "last_rank": last,
             "anyhow": len(foreign & {path for f, paths in listed for path in paths if f["kind"] not in TWINS}),
         },
-        "to_look_labels": [_shown(truth, path) for path in ranked[:100] if what(path) == "other"],
+        "to_look_labels": [_shown(truth, path) for path in ranked[:longest] if what(path) == "other"],
     }
     said = [(each, f"{each['message']} {each.get('detail', '')}".lower()) for each, _ in listed]
     cues = [(each, text) for each, text in said if each["kind"] == "shortcut"]
@@ -236,15 +238,15 @@ def table(scores: Mapping[str, Mapping[str, Any]]) -> str:
     if any(s["pairs"]["leak"]["proposed"] for s in scores.values()):
         kind("pairs called a leak, right", "leak", lambda s: _precision(s["pairs"]["leak"]))
     kind("copies under two labels found", "label_conflict", lambda s: _of(s["label_conflict"]))
-    for n in TOPS:
+    for n in dict.fromkeys(n for s in scores.values() if s["wrong_label"]["of"] for n in s["wrong_label"]["top"]):
         kind(f"planted wrong labels in the top {n}", "wrong_label",
-             lambda s, n=n: _of({"found": s["wrong_label"][f"top_{n}"], "of": s["wrong_label"]["of"]}))  # fmt: skip
+             lambda s, n=n: _of({"found": s["wrong_label"]["top"][n], "of": s["wrong_label"]["of"]}))  # fmt: skip
     kind(
         "… in the whole list",
         "wrong_label",
         lambda s: f"{_of(s['wrong_label'])}, {s['wrong_label']['listed']:,} listed",
     )
-    kind("the rest of the top 100", "wrong_label", lambda s: _rest(s["top_100"]))
+    kind("the rest of the longer top", "wrong_label", lambda s: _rest(s["top"]))
     kind("broken files found", "unreadable", lambda s: _broken(s["broken"]))
     kind("foreign pictures found", "outlier", lambda s: _foreign(s["foreign"]))
     if any(s.get("cue") for s in scores.values()):

@@ -17,6 +17,7 @@ sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "peers")]
 
 import damage
 import planted
+import planted_again
 import planting
 import scoring
 
@@ -133,6 +134,39 @@ def test_the_same_seed_gives_the_same_files_and_the_originals_stay(photos: Path,
     assert sorted(each.name for each in tmp_path.iterdir()) == ["a", "b", "c"], "nothing half-written is left"
 
 
+def test_the_second_planter_is_another(photos: Path, tmp_path: Path) -> None:
+    """No kind of the first; every copy and every foreign picture can be read; the cue is in the other class."""
+    kinds = planted_again.SECOND
+    for mine, first in ((kinds.near, damage.FIRST.near), (kinds.broken, damage.FIRST.broken)):
+        assert not set(mine.values()) & set(first.values())
+    assert not set(kinds.shortcuts) & set(damage.FIRST.shortcuts)
+    counts = planting.Counts(exact=2, near=len(kinds.near), conflicts=1, wrong=10, broken=8, foreign=6)
+    truth = planting.plant(photos, tmp_path / "set", kinds, counts=counts, shortcut="camera", renamed=True)
+    assert (truth["shortcut"]["class"], truth["shortcut"]["n"] > 25) == ("a", True)
+    assert {each["kind"] for each in truth["near"]} == set(kinds.near)
+    assert {each["kind"] for each in truth["broken"]} == set(kinds.broken)
+    broken = {each["path"] for each in truth["broken"]}
+    for path in truth["pictures"].keys() - broken:
+        assert planting.upright((tmp_path / "set" / "pictures" / path).read_bytes()).mode == "RGB"
+    # Both classes are equally common, so the first by name, circles, gives 8 of its pictures to squares.
+    assert sorted(each["true"] for each in truth["wrong_label"])[:8] == ["a"] * 8
+
+
+@pytest.mark.parametrize("cue", list(planted_again.SECOND.shortcuts))
+def test_each_cue_can_be_seen_in_the_file(photos: Path, cue: str) -> None:
+    data = (photos / "circles" / "circle_001.jpg").read_bytes()
+    changed, ending = planted_again.SECOND.shortcuts[cue].change(data, ".jpg")
+    before, after = planting.upright(data), Image.open(io.BytesIO(changed))
+    expected = {"size": (72, 56), "format": "JPEG", "maker": None, "pixels": cue in ("camera", "format")}
+    expected |= {"aspect": {"size": (56, 56)}, "format": {"format": "PNG"}, "camera": {"maker": "Bushnell"}}.get(
+        cue, {}
+    )
+    same = before.size == after.size and np.array_equal(np.asarray(before), np.asarray(after.convert("RGB")))
+    found = {"size": after.size, "format": after.format, "maker": after.getexif().get(271), "pixels": same}
+    assert found == expected
+    assert ending == {"JPEG": ".jpg", "PNG": ".png"}[after.format]
+
+
 def test_what_would_not_be_foreign_is_left_out(photos: Path, tmp_path: Path) -> None:
     counts = planting.Counts(exact=0, near=0, conflicts=0, wrong=0, broken=0, foreign=4)
     truth = planting.plant(photos, tmp_path / "a", damage.FIRST, counts=counts, avoid=["drawn"])
@@ -223,12 +257,16 @@ def test_leaks_and_conflicts_count_by_themselves_and_as_twins() -> None:
 
 def test_wrong_labels_are_ranked_in_the_order_given() -> None:
     ranked = [finding("wrong_label", name) for name in ("9.jpg", "4.jpg", "6.jpg", "0.jpg", "7.jpg")]
-    found = scored(*ranked, looked=scoring.Looked(mislabelled=frozenset({"4"})))
-    assert found["wrong_label"] == {"of": 1, "listed": 5, "found": 1, "top_80": 1, "top_100": 1}
-    assert found["top_100"] == {"foreign": 1, "under two labels": 1, "seen": 1, "other": 1, "planted": 1}
-    assert found["to_look_labels"] == ["1"]
-    late = [finding("wrong_label", f"{i}.png") for i in range(80)] + ranked
-    assert scored(*late)["wrong_label"] == {"of": 1, "listed": 85, "found": 1, "top_80": 0, "top_100": 1}
+    seen = scoring.Looked(mislabelled=frozenset({"4"}))
+    found = scored(*ranked, looked=seen)
+    assert found["wrong_label"] == {"of": 1, "listed": 5, "found": 1, "top": {"1": 0, "2": 0}}
+    assert found["top"] == {"foreign": 1, "under two labels": 1}, "one is planted, so two are the longer top"
+    assert found["to_look_labels"] == []
+    first, second = scored(ranked[4], *ranked), scored(ranked[2], ranked[4], looked=seen)
+    assert (first["wrong_label"]["top"], first["wrong_label"]["listed"]) == ({"1": 1, "2": 1}, 5)
+    assert (second["wrong_label"]["top"], second["top"]) == ({"1": 0, "2": 1}, {"seen": 1, "planted": 1})
+    third = scored(ranked[3], ranked[4])
+    assert (third["top"], third["to_look_labels"]) == ({"other": 1, "planted": 1}, ["1"])
 
 
 def test_broken_files_may_be_skipped_or_found() -> None:
@@ -272,7 +310,7 @@ def test_the_table_says_what_a_tool_does_not_look_for() -> None:
     assert cells["pairs called exact, right"] == ("1 of 1 (100.0 %)", "none proposed")
     assert cells["… mirrored"] == ("0 of 1", "0 of 1")
     assert cells["shortcut named"] == ("yes", "does not look")
-    assert cells["planted wrong labels in the top 100"] == ("0 of 1 (0 %)", "does not look")
+    assert cells["planted wrong labels in the top 2"] == ("0 of 1 (0 %)", "does not look")
     assert cells["broken files found"] == ("0 of 1 (0 %); missed: html", "0 of 1 (0 %); missed: html")
     assert (cells["time"], cells["peak memory"]) == (("12 s", ""), ("1,234 MB", ""))
 

@@ -253,6 +253,7 @@ def table(scores: Mapping[str, Mapping[str, Any]]) -> str:
         kind("shortcut named", "shortcut", lambda s: "yes" if s["shortcut"]["named"] else "no")
     kind("other shortcuts", "shortcut", lambda s: len(s["shortcut"]["others"]))
     row("time", lambda s: f"{s['seconds']:.0f} s" if s.get("seconds") else "")
+    row("processor time", lambda s: f"{s['cpu_s']:.0f} s" if s.get("cpu_s") else "")
     row("peak memory", lambda s: f"{s['peak_mb']:,.0f} MB" if s.get("peak_mb") else "")
     return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
 

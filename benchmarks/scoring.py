@@ -46,7 +46,7 @@ def score(truth: Mapping[str, Any], result: Mapping[str, Any], root: Path, looke
 
     root: the folder of the pictures, as it was given to whoever wrote `result`. A pair is right where both files show
     the same photo, photos with the same bytes, or photos that `looked` calls the same: so a true twin of the set
-    itself is no false alarm, and its copies are none.
+    itself is no false alarm, and its copies are none. Two foreign pictures, which may well be alike, are passed over.
     """
     looked = looked or Looked()
     names = list(truth["pictures"])
@@ -176,7 +176,7 @@ def _fixes(truth: Mapping[str, Any], result: Mapping[str, Any], root: Path) -> d
 
 
 def _groups(truth: Mapping[str, Any], looked: Looked) -> np.ndarray:
-    """For each path, in order, the number of the photo that it shows, int64; -1 where it shows none."""
+    """For each path, in order, the number of the photo that it shows, int64; -1 where it shows none, -2 for foreign."""
     parent: dict[str, str] = {}
 
     def top(name: str) -> str:
@@ -188,7 +188,10 @@ def _groups(truth: Mapping[str, Any], looked: Looked) -> np.ndarray:
         parent[top(a)] = top(b)
     number: dict[str, int] = {}
     sources = [each["source"] for each in truth["pictures"].values()]
-    return np.array([number.setdefault(top(name), len(number)) if name else -1 for name in sources], np.int64)
+    group = np.array([number.setdefault(top(name), len(number)) if name else -1 for name in sources], np.int64)
+    foreign = {each["path"] for each in truth["foreign"]}
+    group[[i for i, path in enumerate(truth["pictures"]) if path in foreign]] = -2
+    return group
 
 
 def _pairs(groups: Iterable[Sequence[str]], place: Mapping[str, int], group: np.ndarray) -> Pairs:
@@ -200,7 +203,8 @@ def _pairs(groups: Iterable[Sequence[str]], place: Mapping[str, int], group: np.
         found.append(rows[first] * n + rows[second])
     proposed = np.unique(np.concatenate(found))
     a, b = group[proposed // n], group[proposed % n]
-    return Pairs(proposed, (a == b) & (a >= 0))
+    counts = (a != -2) | (b != -2)
+    return Pairs(proposed[counts], ((a == b) & (a >= 0))[counts])
 
 
 def _below(paths: Iterable[str], root: Path) -> list[str]:

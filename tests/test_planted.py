@@ -247,6 +247,12 @@ def test_a_broken_file_shows_no_photo() -> None:
     assert scored(finding("near_duplicate", "8.jpg", "9.jpg"))["pairs"]["near_duplicate"]["wrong"] == 1
 
 
+def test_two_foreign_pictures_are_passed_over() -> None:
+    alike = {**TRUTH, "foreign": [*TRUTH["foreign"], {"path": "8.jpg", "kind": "noise"}], "broken": []}
+    found = scoring.score(alike, {"findings": [finding("near_duplicate", "0.jpg", "8.jpg", "9.jpg")]}, ROOT)
+    assert found["pairs"]["near_duplicate"] == {"proposed": 2, "wrong": 2, "precision": 0.0}
+
+
 def test_leaks_and_conflicts_count_by_themselves_and_as_twins() -> None:
     found = scored(finding("leak", "3.jpg", "4.jpg"), finding("leak", "0.jpg", "1.jpg"))
     assert found["leak"] == {"found": 1, "of": 1}

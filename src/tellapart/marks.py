@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tellapart.traits import CORNER, THUMB, Traits
+from tellapart.traits import CORNER, SIDES, THUMB, Traits
 
 NEAR = 20  # levels of each channel within which a place counts as looking the same: what JPEG does to a small logo
+COMMON_OWN = 0.5  # of all places of the class itself, against the place in question: grey is usual in grey pictures
 CORE = 0.4  # of the class, that lies nearest together: its middle is the colour of a place
 SHARE = 0.45  # of the class that must look the same there
 ELSEWHERE = 0.05  # of the other pictures that may look so at that place
@@ -90,7 +91,9 @@ def _of_one_colour(
         return None
     share = _same(places[mine[~half[mine]]][:, telling], centre[telling]).mean(axis=0)
     elsewhere = _same(places[others[~half[others]]][:, telling], centre[telling]).mean(axis=0)
-    fine = (share >= SHARE) & (elsewhere <= ELSEWHERE)
+    n, m = (~half[mine]).sum(), (~half[others]).sum()
+    error = np.sqrt(share * (1 - share) / n + elsewhere * (1 - elsewhere) / m)
+    fine = (share >= SHARE) & (elsewhere <= ELSEWHERE) & (share - elsewhere - 3 * error >= PATTERN)
     if not fine.any():
         return None
     telling, share, elsewhere = telling[fine], share[fine], elsewhere[fine]
@@ -151,8 +154,12 @@ def _telling(mine: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarr
     share, elsewhere = _same(mine, centre).mean(axis=0), _same(others, centre).mean(axis=0)
     telling = np.flatnonzero((share >= SHARE) & (elsewhere <= ELSEWHERE))
     seen = others[:: max(len(others) // 500, 1), : THUMB * THUMB]
-    usual = [_same(seen, centre[place]).mean() for place in telling]
-    return centre, telling[np.array(usual) <= COMMON] if len(telling) else telling
+    own = mine[:: max(len(mine) // 500, 1), : THUMB * THUMB]
+    rare = [
+        _same(seen, centre[place]).mean() <= COMMON and _same(own, centre[place]).mean() <= COMMON_OWN * share[place]
+        for place in telling
+    ]
+    return centre, telling[np.array(rare, bool)]
 
 
 def _core(places: np.ndarray) -> np.ndarray:
@@ -180,21 +187,17 @@ def _places(traits: Traits, at: np.ndarray) -> np.ndarray:
 def _where(places: np.ndarray) -> str:
     """In words where some places are."""
     corner = places >= THUMB * THUMB
+    down, right = np.divmod(places[~corner], THUMB)
+    sides = [down == 0, down == THUMB - 1, right == 0, right == THUMB - 1]
+    which = np.unique((places[corner] - THUMB * THUMB) // CORNER**2)
+    if len(which) == 4 and np.any(sides, axis=0).all():
+        return "all round the edge or in all four corners"
     if corner.all():
         names = ("top left", "top right", "bottom left", "bottom right")
-        which = np.unique((places - THUMB * THUMB) // CORNER**2)
-        return (
-            "in all four corners, as a border does"
-            if len(which) == 4
-            else f"in the {' and the '.join(names[i] for i in which)} corner"
-        )
-    down, right = np.divmod(places[~corner], THUMB)
-    sides = [(down == 0).sum(), (down == THUMB - 1).sum(), (right == 0).sum(), (right == THUMB - 1).sum()]
-    full = [name for name, n in zip(("top", "bottom", "left", "right"), sides, strict=True) if n >= THUMB * 0.75]
-    if len(full) == 4:
-        return "all round the edge"
-    if full:
-        return f"along the {' and the '.join(full)} edge"
+        return f"in the {' and the '.join(names[i] for i in which)} corner"
+    long = [name for name, side in zip(SIDES, sides, strict=True) if side.sum() >= THUMB * 0.75]
+    if long:
+        return f"along the {' and the '.join(long)} edge"
     rows = ("top", "middle", "bottom")[int(np.median(down) * 3 // THUMB)]
     columns = ("left", "centre", "right")[int(np.median(right) * 3 // THUMB)]
     return "in the middle" if (rows, columns) == ("middle", "centre") else f"at the {rows} {columns}"

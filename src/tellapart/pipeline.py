@@ -39,7 +39,7 @@ END_S = 9.0  # to export, save and end, besides the evaluation
 FORWARD = 2.0  # how much faster answering is than training, at least
 PACE = 0.92  # share of the time that is planned for, since speeds vary
 BATCH = 32  # pictures that the engine sees at once
-FEWEST_OF_CLASS = 4  # training pictures, however little time there is
+FEWEST_OF_CLASS = 100  # training pictures, however little time there is: less teaches nothing
 MAX_EMBEDDING = 4096  # floats a picture; a network whose last layer sees more keeps none in its bundle
 
 

@@ -94,9 +94,8 @@ def _judged(cue: Cue, traits: Traits, classes: np.ndarray, labels: np.ndarray, a
     if every < all_bar and one.max() < one_bar:
         return None
     best = int(one.argmax())
-    return _finding(
-        cue, judged, classes[present], mine, best, values, [traits.entries[i] for i in at], every >= all_bar
-    )
+    of_all = len(present) == 2 or (every >= all_bar and every >= one.max())
+    return _finding(cue, judged, classes[present], mine, best, values, [traits.entries[i] for i in at], of_all)
 
 
 def _finding(
@@ -107,7 +106,7 @@ def _finding(
     best: int,
     values: np.ndarray,
     entries: list[Entry],
-    all_classes: bool,
+    of_all: bool,  # tells all classes better than `best` from the others
 ) -> Finding:
     n, name = len(classes), shown(str(classes[best]))
     mine, others = cue.show(values[labels == best]), cue.show(values[labels != best])
@@ -122,7 +121,7 @@ def _finding(
         "commonest_class": round(float(counts.max() / counts.sum()), 4),
         "one_class_accuracy": round(float(judged.one[best]), 4),
     }
-    if all_classes and (n == 2 or judged.balanced >= 0.5):
+    if of_all:
         share, chance = judged.balanced, 1 / n
         message = (
             f"{share:.0%} of the pictures can be put into their class from {cue.name} alone "
@@ -211,7 +210,11 @@ def _median(text: str, column: int = 0) -> Callable[[np.ndarray], str]:
 
 
 def _mode_name(row: np.ndarray) -> str:
-    parts = ["grey" if row[3] and row[0] != 1 else "", COLOURS[int(row[0])], "with transparency" if row[1] else ""]
+    parts = [
+        "grey, saved as" if row[3] and row[0] != 1 else "",
+        COLOURS[int(row[0])],
+        "with transparency" * bool(row[1]),
+    ]
     return " ".join(part for part in parts if part) + (f" of {row[2]:.0f} bits" if row[2] != 8 else "")
 
 

@@ -17,7 +17,7 @@ import numpy as np
 
 from tellapart import hashes, headers, pictures, store
 from tellapart.catalog import Entry
-from tellapart.store import Kind
+from tellapart.store import Kind, Store
 
 VERSION = 1  # of a row's meaning; another number means that all pictures are looked at again
 DECODED_PX = 96  # both sides at least, where the picture has them: JPEG is decoded at 1/2, 1/4 or 1/8 down to it
@@ -74,7 +74,7 @@ class Traits:
     entries: tuple[Entry, ...]  # those that could be read, N
     failures: dict[str, str]  # content hash -> why the others could not
     n_decoded: int  # contents looked at in this run; 0 where all came from the cache
-    _rows: np.ndarray  # uint8 (M, ROW.itemsize), a memory map
+    _kept: Store  # rows, uint8 (M, ROW.itemsize)
     _of_entry: np.ndarray  # int64 (N,), places in it
 
     def __len__(self) -> int:
@@ -83,7 +83,8 @@ class Traits:
     def column(self, name: str, at: np.ndarray | slice = slice(None)) -> np.ndarray:
         """A field of ROW for all entries, or for those `at` some places: (N, …)."""
         kind, offset = _FIELDS[name][:2]
-        held = np.ascontiguousarray(self._rows[self._of_entry[at], offset : offset + kind.itemsize])
+        held = np.ascontiguousarray(self._kept.values[self._of_entry[at], offset : offset + kind.itemsize])
+        self._kept.rest()  # a look at one field has brought in the pages of all
         return held.view(kind.base).reshape(len(held), *kind.shape)
 
     @property
@@ -118,7 +119,7 @@ def measure(
     kept = store.keep([(e.path, e.content) for e in every], _kind(), cache, threads=threads, progress=progress)
     read = tuple(entry for entry in every if entry.content in kept.rows)
     places = np.array([kept.rows[entry.content] for entry in read], np.int64)
-    return Traits(read, kept.failures, kept.n_decoded, kept.values, places)
+    return Traits(read, kept.failures, kept.n_decoded, kept, places)
 
 
 def _kind() -> Kind:

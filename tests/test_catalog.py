@@ -1105,3 +1105,40 @@ def test_a_folder_that_is_left_out_is_passed_over_by_every_way(tmp_path: Path) -
     found = [os.path.relpath(each.path, tmp_path) for each in walk(tmp_path, leave_out=tmp_path / "out")]
     assert found == ["a/1.jpg", "d/4.jpg", "outer/4.jpg"]
     assert list(walk(tmp_path / "out", leave_out=tmp_path / "out")) == []
+
+
+def test_groups_of_a_table(shelf: Tree) -> None:
+    path = table(shelf, "path,label,Patient ID\none,cat, p1 \nfour,dog,p1\n")
+    found = scan(shelf.root, labels=path, group="patient_id")
+    assert [entry.group for entry in found.entries] == ["p1", "p1"]
+    assert note(found, "group from 'Patient ID'")
+    assert note(found, "1 group of pictures: none will stand on two sides of a split")
+    assert [entry.group for entry in scan(shelf.root, labels=path).entries] == [None, None]
+    assert scan(shelf.root, labels=path).fingerprint != found.fingerprint
+
+
+def test_a_row_without_a_group_and_one_with_two(shelf: Tree) -> None:
+    path = table(shelf, "path,label,who\none,cat,\nfour,dog,a\nfour,dog,b\n")
+    found = scan(shelf.root, labels=path, group="who")
+    assert [(entry.label, entry.group) for entry in found.entries] == [("cat", None), ("dog", "a")]
+    assert note(found, "1 group of pictures; 1 picture without a group")
+    assert note(found, "1 row giving a picture another group than a row before: the first counts")
+
+
+def test_group_needs_a_column_of_a_table(shelf: Tree) -> None:
+    path = table(shelf, "path,label,patient\none,cat,1\nfour,dog,2\n")
+    text = message(lambda: scan(shelf.root, labels=path, group="pateint"))
+    assert text == (
+        f"--group: {path} has no column 'pateint'; its columns are 'path', 'label', 'patient'. Did you mean 'patient'?"
+    )
+    with pytest.raises(SettingsError, match="Give the table with --labels"):
+        scan(shelf.root, group="patient")
+
+
+def test_conflicts_are_kept_aside(pets: Tree) -> None:
+    pets.picture("cats/both.png", 77)
+    pets.picture("dogs/both.png", 77)
+    found = scan(pets.root)
+    assert [(Path(e.path).parent.name, e.label) for e in found.conflicts] == [("cats", "cats"), ("dogs", "dogs")]
+    assert {e.path for e in found.conflicts} <= {each.path for each in found.skipped}
+    assert scan(pets.root, keep_conflicts=True).conflicts == ()

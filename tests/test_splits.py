@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tellapart.catalog import Entry
 from tellapart.errors import InputError, SettingsError
-from tellapart.splits import Splits, assign
+from tellapart.splits import Splits, assign, groups, torn
 
 SIDES = ("train", "validation", "test")
 
@@ -276,3 +276,63 @@ def test_two_hundred_thousand_entries_take_seconds() -> None:
     splits = assign(entries, seed=0)
     assert time.process_time() - start < 10
     assert sum(sizes(splits)) == 200_000
+
+
+def grouped(n: int, groups: int, label: str = "cats", start: int = 0, split: str | None = None) -> list[Entry]:
+    """Pictures of `groups` groups in turn."""
+    return [
+        Entry(f"{label}/{start + i}.png", label, split, f"{start + i:064x}", f"group {i % groups}") for i in range(n)
+    ]
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(2, 60), st.integers(2, 20), st.integers(0, 9))
+def test_a_group_never_stands_on_two_sides(n: int, n_groups: int, seed: int) -> None:
+    entries = grouped(n, min(n, n_groups)) + grouped(n // 2, n_groups, "dogs", 1000)
+    split = assign(entries, seed=seed)
+    side_of = {i: side for side in SIDES for i in getattr(split, side)}
+    assert len(side_of) == len(entries)
+    for name in {entry.group for entry in entries}:
+        assert len({side_of[i] for i, entry in enumerate(entries) if entry.group == name}) == 1
+    assert any(side_of[i] == "train" for i, entry in enumerate(entries) if entry.label == "cats")
+
+
+def test_groups_come_near_the_share_that_is_wanted() -> None:
+    """100 pictures in 20 groups of 5: two groups, ten pictures, on each side."""
+    for seed in range(5):
+        assert sizes(assign(grouped(100, 20), seed=seed)) == (80, 10, 10)
+
+
+def test_a_group_that_is_too_large_is_passed_over() -> None:
+    """60 of 100 pictures are of one group; the other 40 are alone."""
+    entries = [Entry(f"{i}", "cats", None, f"{i:064x}", "large" if i < 60 else None) for i in range(100)]
+    for seed in range(5):
+        split = assign(entries, seed=seed)
+        assert sizes(split) == (80, 10, 10)
+        assert set(range(60)) <= set(split.train)
+
+
+def test_groups_of_one_picture_change_nothing() -> None:
+    entries = many(50)
+    alone = [Entry(e.path, e.label, e.split, e.content, f"own {i}") for i, e in enumerate(entries)]
+    assert assign(entries, seed=3) == assign(alone, seed=3)
+
+
+def test_a_group_is_named_by_its_first_content() -> None:
+    entries = [
+        Entry("1", "x", None, "c", "anna"),
+        Entry("2", "x", None, "b", "anna"),
+        Entry("3", "x", None, "b", "bert"),
+        Entry("4", "x", None, "a", "bert"),
+        Entry("5", "x", None, "d"),
+        Entry("6", "x", None, "e", "e"),
+    ]
+    assert groups(entries) == ["a", "a", "a", "a", "d", "e"]
+
+
+def test_given_splits_that_part_a_group_are_kept_and_told() -> None:
+    entries = [*grouped(4, 2, split="train"), *grouped(2, 1, start=10, split="test")]
+    split = assign(entries, seed=0)
+    assert split.test == (4, 5)
+    assert not split.dropped
+    assert [tuple(entries[i].group for i in each) for each in torn(entries, split)] == [("group 0",) * 4]

@@ -16,6 +16,7 @@ PARTS = (0.97, 0.94, 0.91, 0.88, 0.84, 0.8)  # shares of a side that a cropped c
 TILES = 4  # of a side
 LEFT_OUT = 4  # of the tiles
 LEAST_SHOWN = 0.6  # of the area: less of it in common is no basis
+COLOURS = 0.8  # cosine of the colours of a picture and its copy, at least: a crop of a tenth may move them so far
 SURE = 0.97  # a fit that needs no refining
 _STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 25, 1e-4)
 
@@ -40,8 +41,9 @@ def compare(first: np.ndarray, second: np.ndarray, *, refine: bool = True) -> Li
         if score > best:
             best, way = score, part
     if refine and best < SURE:
+        everywhere = np.ones(whole.shape, np.uint8)
         try:
-            _, fitted = cv2.findTransformECC(other, whole, way.copy(), cv2.MOTION_AFFINE, _STEPS, None, 5)
+            _, fitted = cv2.findTransformECC(other, whole, way.copy(), cv2.MOTION_AFFINE, _STEPS, everywhere, 5)
         except cv2.error:  # it does not converge: they have nothing in common there
             fitted = way
         score = _score(detail, other_detail, fitted)
@@ -57,7 +59,7 @@ def same_colours(first: np.ndarray, second: np.ndarray) -> bool:
     if min(power_a, power_b) < 4.0 * a.size:  # within 2 levels of grey
         return True
     cosine = a @ b / np.sqrt(power_a * power_b)
-    return bool(cosine > 0.7)
+    return bool(cosine > COLOURS)
 
 
 def _part(detail: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -99,7 +101,7 @@ def _score(detail: np.ndarray, other: np.ndarray, way: np.ndarray) -> float:
     misfit = aa + gain * gain * bb - 2 * gain * ab
     kept = np.argsort(misfit, kind="stable")[: TILES * TILES - LEFT_OUT]
     power = float(aa[kept].sum()) * float(bb[kept].sum())
-    return float(ab[kept].sum()) / np.sqrt(power) if power > 1e-6 else 0.0
+    return float(ab[kept].sum() / np.sqrt(power)) if power > 1e-6 else 0.0
 
 
 def _tiles(picture: np.ndarray) -> np.ndarray:

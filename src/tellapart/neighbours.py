@@ -40,19 +40,24 @@ class Candidates:
 
 def candidates(thumbnails: np.ndarray, *, seed: int = 0) -> Candidates:
     """Propose copies among thumbnails, uint8 (N, SIDE, SIDE). Pictures of one colour are nobody's copies."""
+    n = len(thumbnails)
+    if n < 2:
+        none = np.zeros(0, np.int64)
+        return Candidates(none, none, none, np.zeros(0, np.float32), np.full((n, NEAR), -1))
     plain = hashes.descriptors(thumbnails)
-    n = len(plain)
     # Photos differ most in their lowest frequencies, which says little: every frequency is divided by the root of its
     # spread in this folder. The constant keeps frequencies that hardly occur from being blown up.
-    weights = 1 / np.sqrt(plain.std(axis=0) + 1e-3) if n else np.ones(hashes.DIMENSIONS)
+    weights = 1 / np.sqrt(plain.std(axis=0) + 1e-3)
     own = _weighted(plain, weights)
     rng = np.random.default_rng(seed)
     subset = np.sort(rng.permutation(n)[:SUBSET])
     others, expected = _others(own, subset)
     sample = rng.permutation(n)[:SAMPLE]
-    # The third nearest, since the two nearest may be copies.
-    usual = np.sort(own[sample] @ own[subset].T, axis=1)[:, -4] if n > 4 else np.zeros(1)
-    floor = max(LOWEST, float(np.quantile(usual, 0.6)))
+    floor = LOWEST
+    if n > SAMPLE:  # of fewer all can be looked at
+        # The third nearest besides itself, since the two nearest may be copies.
+        usual = np.sort(own[sample] @ own[subset].T, axis=1)[:, -4]
+        floor = max(LOWEST, float(np.quantile(usual, 0.6)))
     pivots = own[rng.permutation(n)[: n // CELL]] if n >= CELLS_FROM else own[:1]
     members = _members(_nearest_pivots(own, pivots, OWN_CELLS), len(pivots))
     found: list[np.ndarray] = []  # rows (first, second, turn, likeness), float64

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from tellapart import hashes, likeness, neighbours, pictures
+from tellapart.catalog import Catalog
 from tellapart.errors import PictureError
 
 SIDE = 64  # px, at which two pictures are compared from disk
@@ -168,6 +169,27 @@ def _z(score: float) -> float:
 
 
 # --- groups
+
+
+def grouped(catalog: Catalog, twins: Twins) -> Catalog:
+    """The catalog with copies in one group each, united with the user's own groups: no split then parts them."""
+    joined = _Joined()
+    for link in twins.links:
+        joined.join("content " + link.first, "content " + link.second)
+    for entry in catalog.entries:
+        if entry.group is not None:
+            joined.join("content " + entry.content, "group " + entry.group)
+    groups = {thing: group[0] for group in joined.groups() for thing in group}
+    entries = tuple(replace(each, group=groups.get("content " + each.content)) for each in catalog.entries)
+    return replace(catalog, entries=entries)
+
+
+def files(catalog: Catalog) -> list[tuple[str, str]]:
+    """Path and content hash of every different picture, those in two classes among them, by path."""
+    found: dict[str, str] = {}
+    for entry in sorted((*catalog.entries, *catalog.conflicts), key=lambda entry: entry.path):
+        found.setdefault(entry.content, entry.path)
+    return [(path, content) for content, path in found.items()]
 
 
 class _Joined:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tellapart import distributions, findings, oddities, shortcuts, traits, unreadable
+import numpy as np
+
+from tellapart import distributions, duplicates, findings, oddities, shortcuts, traits, twins, unreadable
 from tellapart.catalog import Catalog
+from tellapart.duplicates import Facts
 from tellapart.findings import Findings
 from tellapart.progress import Progress
-from tellapart.traits import Traits
+from tellapart.traits import FORMATS, Traits
+from tellapart.twins import Twins
 
 
 def examine(
@@ -37,6 +42,9 @@ def examine(
     found = [*unreadable.find(catalog, seen.failures), *oddities.find(seen)]
     with _timed(seconds, "shortcuts"):
         found += shortcuts.find(seen)
+    with _timed(seconds, "copies"):
+        copies = find_copies(seen, seed=seed, progress=said)
+        found += duplicates.findings(catalog, copies, _facts(seen))
     return Findings(
         root=catalog.root,
         every=findings.ordered(found),
@@ -49,6 +57,28 @@ def examine(
         notes=catalog.notes,
         seconds=seconds,
     )
+
+
+def find_copies(seen: Traits, *, seed: int, progress: Progress) -> Twins:
+    """The copies among pictures that were measured, besides files of the same bytes."""
+    _, firsts = np.unique(seen.contents, return_index=True)
+    files = [(seen.entries[i].path, seen.entries[i].content) for i in firsts]
+    return twins.find(
+        files,
+        seen.column("fingerprint", firsts),
+        seed=seed,
+        threads=os.cpu_count() or 1,
+        progress=lambda done, total: progress.update("Comparing", done, total),
+    )
+
+
+def _facts(seen: Traits) -> dict[str, Facts]:
+    """By content, what decides which of several copies is the best."""
+    columns = [seen.column(name).tolist() for name in ("width", "height", "bytes", "format")]
+    return {
+        entry.content: Facts(width, height, n_bytes, FORMATS[place])
+        for entry, width, height, n_bytes, place in zip(seen.entries, *columns, strict=True)
+    }
 
 
 def _skipped(catalog: Catalog, seen: Traits) -> tuple[tuple[str, str], ...]:

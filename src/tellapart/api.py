@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Datasets", "check", "datasets", "load", "plan", "preview", "train"]
 
+CHECKED, CHECKED_IN_SHORT = 10_000, 2_000  # pictures that the quick check before a training looks at, at most
+
 
 @dataclass(frozen=True, slots=True)
 class Datasets:
@@ -111,6 +113,12 @@ def train(
                 choice = _in_time(catalog, choice, seed=seed, cache=_cache(cache), deadline=deadline)
         for note in (*catalog.notes, choice.reason):
             said.note(note)
+        with _timed(times, "check"):
+            some = _first(catalog, choice, seed=seed, short=deadline is not None)
+            glance = doctor.glance(catalog, some, cache=_cache(cache), seed=seed, progress=said)
+        catalog = glance.catalog
+        for line in glance.lines():
+            said.note(line)
         if isinstance(choice.recipe, Transfer):
             with _timed(times, "train"):
                 result = transfer.run(
@@ -153,6 +161,7 @@ def train(
         "times": times,
         "notes": list(catalog.notes),
         "training": learned.record,
+        "findings": [each.as_dict() for each in glance.every],
         "train_accuracy": learned.evaluations["train"].accuracy,
         "validation_accuracy": validation.accuracy if validation else None,
         "bundle": None if output is None else str(output),
@@ -176,6 +185,14 @@ class _Learned:
         """The one to believe."""
         best = ("test", transfer.CROSS_VALIDATION, "validation")
         return next(self.evaluations[side] for side in best if side in self.evaluations)
+
+
+def _first(catalog: catalogs.Catalog, choice: plans.Choice, *, seed: int, short: bool) -> list[int]:
+    """The entries that are checked before a training: all that it begins with, or a number spread evenly."""
+    if isinstance(choice.recipe, Transfer):
+        return transfer.first(catalog, seed)
+    n, most = len(catalog.entries), CHECKED_IN_SHORT if short else CHECKED
+    return [i * n // min(n, most) for i in range(min(n, most))]
 
 
 def _in_time(

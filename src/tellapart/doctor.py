@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ import numpy as np
 from tellapart import distributions, duplicates, findings, oddities, shortcuts, traits, twins, unreadable
 from tellapart.catalog import Catalog
 from tellapart.duplicates import Facts
-from tellapart.findings import Findings
+from tellapart.files import counted, shown
+from tellapart.findings import Finding, Findings
 from tellapart.progress import Progress
 from tellapart.traits import FORMATS, Traits
 from tellapart.twins import Twins
@@ -37,14 +39,7 @@ def examine(
     """
     said = progress or Progress()
     seconds: dict[str, float] = {}
-    with _timed(seconds, "look"):
-        seen = traits.measure(catalog.entries, cache, progress=lambda done, total: said.update("Looking", done, total))
-    found = [*unreadable.find(catalog, seen.failures), *oddities.find(seen)]
-    with _timed(seconds, "shortcuts"):
-        found += shortcuts.find(seen)
-    with _timed(seconds, "copies"):
-        copies = find_copies(seen, seed=seed, progress=said)
-        found += duplicates.findings(catalog, copies, _facts(seen))
+    seen, _, found = _look(catalog, cache, seed, said, seconds)
     return Findings(
         root=catalog.root,
         every=findings.ordered(found),
@@ -59,7 +54,55 @@ def examine(
     )
 
 
-def find_copies(seen: Traits, *, seed: int, progress: Progress) -> Twins:
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What the quick part found in some pictures of a folder, before a training on it."""
+
+    catalog: Catalog  # copies among them in one group each, so that no split parts them
+    every: tuple[Finding, ...]  # worst first
+    n_looked: int  # pictures
+
+    def lines(self) -> list[str]:
+        """What matters for a training, in a few sentences."""
+        worst = [each for each in self.every if each.severity == "error" or each.kind in ("shortcut", "split")]
+        of_kind = Counter(each.kind for each in worst)
+        said = []
+        for kind, n in of_kind.items():
+            first = next(each.message for each in worst if each.kind == kind)
+            said.append(first if n == 1 else f"{first} {counted(n - 1, 'more case')} like it.")
+        n = sum(len(each.paths) - 1 for each in self.every if each.kind in ("exact_duplicate", "near_duplicate"))
+        if n:
+            said.append(f"{counted(n, 'picture')} {'is a copy' if n == 1 else 'are copies'} of others.")
+        if said:
+            of = len(self.catalog.entries)
+            some = f"{self.n_looked:,} of {counted(of, 'picture')}" if self.n_looked < of else "all of them"
+            said.append(f"For more, tellapart check {shown(self.catalog.root)} (this was the quick part, on {some}).")
+        return said
+
+
+def glance(catalog: Catalog, at: Sequence[int], *, cache: Path, seed: int, progress: Progress) -> Glance:
+    """The quick part for some entries of a catalog, by index, before they are learned from and judged by."""
+    some = replace(catalog, entries=tuple(catalog.entries[i] for i in sorted(at)), skipped=())
+    seen, copies, found = _look(some, cache, seed, progress, {})
+    return Glance(twins.grouped(catalog, copies), findings.ordered(found), len(seen))
+
+
+def _look(
+    catalog: Catalog, cache: Path, seed: int, said: Progress, seconds: dict[str, float]
+) -> tuple[Traits, Twins, list[Finding]]:
+    """The quick part: what was measured, the copies among the pictures, and the findings."""
+    with _timed(seconds, "look"):
+        seen = traits.measure(catalog.entries, cache, progress=lambda done, total: said.update("Looking", done, total))
+    found = [*unreadable.find(catalog, seen.failures), *oddities.find(seen)]
+    with _timed(seconds, "shortcuts"):
+        found += shortcuts.find(seen)
+    with _timed(seconds, "copies"):
+        copies = _find_copies(seen, seed=seed, progress=said)
+        found += duplicates.findings(catalog, copies, _facts(seen))
+    return seen, copies, found
+
+
+def _find_copies(seen: Traits, *, seed: int, progress: Progress) -> Twins:
     """The copies among pictures that were measured, besides files of the same bytes."""
     _, firsts = np.unique(seen.contents, return_index=True)
     files = [(seen.entries[i].path, seen.entries[i].content) for i in firsts]

@@ -208,6 +208,12 @@ def run(
     return Result(bundle, evaluations, record["pictures"], record, reason)
 
 
+def first(catalog: catalogs.Catalog, seed: int) -> list[int]:
+    """The entries that `run` looks at in any case: those that judge, and the first to be learned from."""
+    sides = _sides(catalog, seed)
+    return [*sides.train[: max(FIRST, FIRST_OF_CLASS * len(catalog.classes))], *sides.validation, *sides.test]
+
+
 class _Looker:
     """Features of entries by index, looked up as they are asked for."""
 

@@ -95,12 +95,9 @@ class Catalog:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256, 64 hex digits, over the sorted contents with label, split and group if any; paths play no part."""
+        """SHA-256, 64 hex digits, over the sorted contents with label and split; paths and groups play no part."""
         digest = hashlib.sha256()
-        for key in sorted(
-            (entry.content, entry.label, entry.split or "", *([] if entry.group is None else [entry.group]))
-            for entry in self.entries
-        ):
+        for key in sorted((entry.content, entry.label, entry.split or "") for entry in self.entries):
             digest.update(json.dumps(key).encode("ascii") + b"\n")
         return digest.hexdigest()
 

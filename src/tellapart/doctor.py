@@ -70,9 +70,11 @@ class Glance:
         for kind, n in of_kind.items():
             first = next(each.message for each in worst if each.kind == kind)
             said.append(first if n == 1 else f"{first} {counted(n - 1, 'more case')} like it.")
-        n = sum(len(each.paths) - 1 for each in self.every if each.kind in ("exact_duplicate", "near_duplicate"))
+        copies = [each for each in self.every if each.kind in ("exact_duplicate", "near_duplicate")]
+        n = sum(len(each.paths) - 1 for each in copies if each.detail["changes"] != ["same bytes"])
         if n:
-            said.append(f"{counted(n, 'picture')} {'is a copy' if n == 1 else 'are copies'} of others.")
+            are = "is a near copy of another" if n == 1 else "are near copies of others"
+            said.append(f"{counted(n, 'picture')} {are}: used, and never on two sides of a split.")
         if said:
             of = len(self.catalog.entries)
             some = f"{self.n_looked:,} of {counted(of, 'picture')}" if self.n_looked < of else "all of them"
@@ -82,7 +84,8 @@ class Glance:
 
 def glance(catalog: Catalog, at: Sequence[int], *, cache: Path, seed: int, progress: Progress) -> Glance:
     """The quick part for some entries of a catalog, by index, before they are learned from and judged by."""
-    some = replace(catalog, entries=tuple(catalog.entries[i] for i in sorted(at)), skipped=())
+    # What the catalog set aside, and copies of the same bytes, its notes have told already.
+    some = replace(catalog, entries=tuple(catalog.entries[i] for i in sorted(at)), skipped=(), conflicts=())
     seen, copies, found = _look(some, cache, seed, progress, {})
     return Glance(twins.grouped(catalog, copies), findings.ordered(found), len(seen))
 

@@ -149,7 +149,10 @@ def _of_kind(kind: str, every: list[Finding]) -> Text:
         lines.append(f"  {each.message}")
     if len(every) > MOST_OF_KIND:
         lines.append(f"  … and {len(every) - MOST_OF_KIND:,} more; --html FILE shows them, --json FILE lists them.")
-    lines += [f"  → {remedy}" for remedy in dict.fromkeys(each.remedy for each in every[:MOST_OF_KIND])]
+    remedies = list(dict.fromkeys(each.remedy for each in every[:MOST_OF_KIND]))
+    if kind in ("exact_duplicate", "near_duplicate") and len(every) > 1:
+        remedies = ["Keep the best of each; --fix-list FILE.csv and tellapart apply make a copy without the others."]
+    lines += [f"  → {remedy}" for remedy in remedies]
     return Text("\n".join(lines))
 
 

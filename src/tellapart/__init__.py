@@ -11,10 +11,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from tellapart.api import Datasets, datasets, plan, train
+    from tellapart.api import Datasets, check, datasets, plan, train
     from tellapart.classifier import Classifier, load
+    from tellapart.cleaning import apply
     from tellapart.errors import TellapartError
     from tellapart.evaluation import Evaluation
+    from tellapart.findings import Finding, Findings
     from tellapart.policies import Augmentation
     from tellapart.predict import Prediction
     from tellapart.sheets import sheet, show_augment
@@ -25,9 +27,13 @@ __all__ = [
     "Classifier",
     "Datasets",
     "Evaluation",
+    "Finding",
+    "Findings",
     "Prediction",
     "TellapartError",
     "__version__",
+    "apply",
+    "check",
     "datasets",
     "load",
     "plan",
@@ -41,8 +47,12 @@ _HOMES = {
     "Classifier": "classifier",
     "Datasets": "api",
     "Evaluation": "evaluation",
+    "Finding": "findings",
+    "Findings": "findings",
     "Prediction": "predict",
     "TellapartError": "errors",
+    "apply": "cleaning",
+    "check": "api",
     "datasets": "api",
     "load": "classifier",
     "plan": "api",

@@ -21,6 +21,8 @@ from tellapart.progress import Progress
 from tellapart.traits import FORMATS, Traits
 from tellapart.twins import Twins
 
+SERIOUS = ("label_conflict", "leak", "shortcut", "split")  # kinds that a training tells of even as a warning
+
 
 def examine(
     catalog: Catalog, *, cache: Path, quick: bool = False, seed: int = 0, progress: Progress | None = None
@@ -64,7 +66,7 @@ class Glance:
 
     def lines(self) -> list[str]:
         """What matters for a training, in a few sentences."""
-        worst = [each for each in self.every if each.severity == "error" or each.kind in ("shortcut", "split")]
+        worst = [each for each in self.every if each.severity == "error" or each.kind in SERIOUS]
         of_kind = Counter(each.kind for each in worst)
         said = []
         for kind, n in of_kind.items():

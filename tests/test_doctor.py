@@ -1,0 +1,118 @@
+"""A check of a folder with known damage: what is found, what it leaves alone, and what a training makes of it."""
+
+import csv
+import json
+import os
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import tellapart
+from conftest import draw, fill
+from tellapart import cli, doctor
+from tellapart.catalog import scan
+from tellapart.progress import Progress
+
+
+@pytest.fixture(scope="module")
+def damaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """30 circles, 30 squares; a broken file, a copy, a smaller copy, a mirrored one under the other label."""
+    folder = fill(tmp_path_factory.mktemp("damaged"), n=30)
+    whole = (folder / "circles" / "circle_001.jpg").read_bytes()
+    (folder / "circles" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (folder / "circles" / "empty.jpg").write_bytes(b"")
+    (folder / "circles" / "twin.jpg").write_bytes((folder / "circles" / "circle_003.jpg").read_bytes())
+    large = draw("squares", 1000, (144, 112))
+    large.save(folder / "squares" / "large.png")
+    large.resize((100, 78), Image.Resampling.BICUBIC).save(folder / "squares" / "small.jpg", quality=80)
+    large.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / "circles" / "mirror.png")
+    Image.new("RGB", (72, 56), (3, 3, 3)).save(folder / "squares" / "black.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(damaged: Path, cache: Path) -> tellapart.Findings:
+    return tellapart.check(damaged, quick=True, cache=cache, progress=False)
+
+
+def names(paths) -> list[str]:
+    return sorted(os.path.basename(path) for path in paths)
+
+
+def test_all_damage_is_found_and_every_file_accounted_for(found) -> None:
+    assert (found.n_found, found.n_used, len(found.skipped)) == (67, 65, 2)
+    assert names(path for path, _ in found.skipped) == ["cut.jpg", "empty.jpg"]
+    assert [names(each.paths) for each in found.of_kind("unreadable")] == [["cut.jpg"], ["empty.jpg"]]
+    assert [names(each.paths) for each in found.of_kind("exact_duplicate")] == [["circle_003.jpg", "twin.jpg"]]
+    assert [names(each.paths) for each in found.of_kind("label_conflict")] == [["large.png", "mirror.png", "small.jpg"]]
+    assert any("black.png" in names(each.paths) for each in found.of_kind("odd"))
+    assert not found.of_kind("leak", "near_duplicate", "shortcut")
+    assert found.classes == {"circles": {"all": 32}, "squares": {"all": 33}}
+    assert found.counts["unreadable"] == 2
+
+
+def test_a_copy_across_the_users_splits_is_a_leak(tmp_path: Path, cache: Path) -> None:
+    for split, first in (("train", 0), ("test", 20)):
+        fill(tmp_path / split, n=20 if split == "train" else 6, first=first)
+    Image.open(tmp_path / "train" / "circles" / "circle_004.png").resize((60, 47)).save(
+        tmp_path / "test" / "circles" / "again.png"
+    )
+    leak = tellapart.check(tmp_path, quick=True, cache=cache, progress=False).of_kind("leak")
+    assert [(each.severity, names(each.paths)) for each in leak] == [("error", ["again.png", "circle_004.png"])]
+    assert [(names([each.path]), each.action) for each in leak[0].proposals] == [
+        (["again.png"], "keep"),
+        (["circle_004.png"], "drop"),
+    ]
+
+
+def test_the_command_writes_what_it_found_and_touches_nothing(damaged: Path, found, tmp_path: Path, capsys) -> None:
+    def state() -> dict[str, tuple[bytes, int]]:
+        return {str(p): (p.read_bytes(), p.stat().st_mtime_ns) for p in damaged.rglob("*") if p.is_file()}
+
+    before = state()
+    outputs = {name: str(tmp_path / name) for name in ("found.json", "found.csv", "moves.csv", "page.html")}
+    options = ["--json", outputs["found.json"], "--csv", outputs["found.csv"], "--fix-list", outputs["moves.csv"]]
+    with pytest.raises(SystemExit) as end:
+        cli.main(["check", str(damaged), "--quick", *options, "--html", outputs["page.html"]])
+    assert end.value.code == 0
+    said = capsys.readouterr().out
+    assert "67 pictures found, 65 used, 2 not." in said
+    assert said.index("What makes results wrong") < said.index("What makes them worse")
+    got = json.loads(Path(outputs["found.json"]).read_text())
+    assert [each["kind"] for each in got["findings"]] == [each.kind for each in found]
+    assert got["counts"]["found"] == 67
+    rows = list(csv.DictReader(Path(outputs["found.csv"]).read_text().splitlines()))
+    assert sum(row["kind"] == "label_conflict" for row in rows) == 3
+    assert Path(outputs["page.html"]).read_text().startswith("<!doctype html>")
+
+    with pytest.raises(SystemExit) as end:
+        cli.main(["apply", outputs["moves.csv"], "--to", str(tmp_path / "clean")])
+    assert end.value.code == 0
+    clean = names(p for p in (tmp_path / "clean").rglob("*") if p.is_file() and not p.name.startswith("."))
+    assert not {"cut.jpg", "empty.jpg", "twin.jpg"} & set(clean)  # circle_003.jpg stays
+    assert "circle_003.jpg" in clean
+    assert state() == before
+
+
+def test_a_training_keeps_copies_on_one_side(damaged: Path, cache: Path) -> None:
+    catalog = scan(damaged)
+    at = range(len(catalog.entries))
+    glance = doctor.glance(catalog, at, cache=cache, seed=0, progress=Progress())
+    groups = {os.path.basename(each.path): each.group for each in glance.catalog.entries if each.group}
+    assert set(groups) == {"large.png", "mirror.png", "small.jpg"}
+    assert len(set(groups.values())) == 1
+    assert glance.catalog.fingerprint == catalog.fingerprint
+    lines = glance.lines()
+    assert lines[0].startswith("3 files show one picture")
+    assert lines[-1].startswith("For more, tellapart check ")
+    assert "(this was the quick part, on all of them)" in lines[-1]
+
+
+def test_nothing_wrong_is_said_in_one_sentence(tmp_path: Path, cache: Path, capsys) -> None:
+    fill(tmp_path / "p", n=30, first=500)
+    with pytest.raises(SystemExit):
+        cli.main(["check", str(tmp_path / "p"), "--quick", "--cache", str(cache)])
+    said = capsys.readouterr().out
+    assert "60 pictures found, all of them used." in said
+    assert "What makes results wrong" not in said

@@ -206,16 +206,18 @@ def test_thousands_of_findings_stay_small_and_what_is_not_shown_is_counted(tmp_p
 
 
 def test_class_and_split_are_read_off_a_path_only_where_they_are_such():
-    maker = checkpage.Exhibits(empty(), thumbnails.Album(), ["cats", "dogs"])
+    told = {"photos/x/2.jpg": ("dogs", "train"), "photos/cats/3.jpg": ("dogs", None)}
+    maker = checkpage.Exhibits(empty(), thumbnails.Album(), ["cats", "dogs"], told)
 
-    def about(path: str, **detail: object) -> tuple[str, str]:
-        return maker.about(Finding("odd", "info", "x.", "y.", (path,), detail=detail), 0)
+    def about(path: str) -> tuple[str, str]:
+        return maker.about(Finding("odd", "info", "x.", "y.", (path,), detail={"labels": ["birds"]}), 0)
 
     assert about("photos/cats/1.jpg") == ("cats", "")
     assert about("photos/Test_Set/dogs/a/1.jpg") == ("dogs", "test")
     assert about("photos/x/1.jpg") == ("", "")
     assert about("photos/cats") == ("", "")
-    assert about("photos/x/1.jpg", labels=["dogs"], splits=["train"]) == ("dogs", "train")
+    assert about("photos/x/2.jpg") == ("dogs", "train")
+    assert about("photos/cats/3.jpg") == ("dogs", "")
     assert about("photos/cats/test/1.jpg") == ("cats", "")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tellapart import charts, htmlpage, moves, outputs, pictures, thumbnails
-from tellapart.exhibits import FORMS, SEVERITY_NAMES, Case, Exhibits, cost, cut, encoded, most
+from tellapart.exhibits import FORMS, SEVERITY_NAMES, Case, Exhibits, Sides, cost, cut, encoded, most
 from tellapart.files import counted, shown
 from tellapart.findings import KINDS, SEVERITIES, Distribution, Finding, Findings
 from tellapart.thumbnails import Album, Read
@@ -103,19 +103,26 @@ class Section:
     more: tuple[Case, ...]
 
 
-def page(findings: Findings, *, read: Read = pictures.read_bytes, labels: str | None = None) -> Iterator[str]:
+def page(
+    findings: Findings,
+    *,
+    read: Read = pictures.read_bytes,
+    labels: str | None = None,
+    sides: Sides | None = None,
+) -> Iterator[str]:
     """The page, piece by piece; every piece can be encoded as UTF-8.
 
     Args:
         findings: what was found.
         read: a path to the bytes of its file, for thumbnails; raises PictureError.
         labels: the table of labels that gives the classes, where there is one: the fix list names it.
+        sides: class and split of each path; without, they are read off the paths, which a table of labels makes moot.
     """
     by_kind = _by_kind(findings)
     chosen = _chosen(by_kind)
     album = thumbnails.album(_wanted(chosen), read=read, limit_bytes=THUMBNAIL_BYTES)
     yield from htmlpage.render(
-        "check.html", script="check.js", view=_Maker(findings, album, labels).view(by_kind, chosen)
+        "check.html", script="check.js", view=_Maker(findings, album, labels, sides).view(by_kind, chosen)
     )
 
 
@@ -126,10 +133,11 @@ def save(
     force: bool = False,
     read: Read = pictures.read_bytes,
     labels: str | None = None,
+    sides: Sides | None = None,
 ) -> None:
     """Write the page. Raises OutputError as `outputs.atomic` does."""
     with outputs.atomic(path, force=force) as file:
-        for piece in page(findings, read=read, labels=labels):
+        for piece in page(findings, read=read, labels=labels, sides=sides):
             file.write(piece.encode("utf-8"))
 
 
@@ -160,12 +168,12 @@ def _wanted(chosen: list[list[Finding]]) -> Iterator[str]:
 class _Maker:
     """Findings and their thumbnails to what the template names."""
 
-    def __init__(self, findings: Findings, album: Album, labels: str | None) -> None:
+    def __init__(self, findings: Findings, album: Album, labels: str | None, sides: Sides | None) -> None:
         self.findings, self.labels = findings, labels
         totals = {name: sum(sides.values()) for name, sides in findings.classes.items()}
         self.classes = sorted(findings.classes, key=lambda name: (-totals[name], name))
         self.totals = totals
-        self.exhibits = Exhibits(findings, album, self.classes)
+        self.exhibits = Exhibits(findings, album, self.classes, sides)
 
     def view(self, by_kind: list[list[Finding]], chosen: list[list[Finding]]) -> dict[str, Any]:
         """All that the template names."""

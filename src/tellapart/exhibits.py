@@ -3,12 +3,13 @@
 Of a finding's `detail` these are looked at, where they are there:
 
 - of `wrong_label`: ``given``, ``likely`` (class names), ``probability`` (0–1, of the likely one)
-- of any kind: ``labels``, ``splits``, ``values`` (class and split of each of `paths`, and a word on it)
+- of any kind: ``values`` (a word on each of `paths`)
 - of `shortcut`: ``cue``, ``balanced_accuracy`` or ``one_class_accuracy`` (0–1), ``chance``; ``share_of_class``,
   ``share_of_others``
-- with ``topic`` "growth": ``points`` and ``forecast``, of each ``pictures``, ``accuracy``, ``low``, ``high``
+- with ``topic`` "growth": ``points`` and ``forecast``, of each ``pictures`` or ``n``, ``accuracy``, and,
+  where they are known, ``low`` and ``high``
 
-Where they are missing, class and split are read off a path, and the likely class off the proposals.
+Where it is missing, the likely class is that of the proposals.
 """
 
 from __future__ import annotations
@@ -41,6 +42,9 @@ FORMS = {  # how the cases of a kind are laid out
     "near_duplicate": "twins",
     "outlier": "single",
 }
+
+
+Sides = Mapping[str, tuple[str, str | None]]  # path -> class and split
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +103,8 @@ class Case:
 class Exhibits:
     """Makes cases, in the order of the page: a picture that comes again refers to where it came first."""
 
-    def __init__(self, findings: Findings, album: Album, classes: Sequence[str]) -> None:
-        self.findings, self.album = findings, album
+    def __init__(self, findings: Findings, album: Album, classes: Sequence[str], sides: Sides | None = None) -> None:
+        self.findings, self.album, self.sides = findings, album, sides or {}
         self.places = {name: i for i, name in enumerate(classes)}
         self.keys: dict[str, str] = {}  # content -> key of its picture on the page
         self.n_no_picture = 0  # pictures named without being shown, for want of room
@@ -149,7 +153,7 @@ class Exhibits:
         share = finding.detail.get("probability")
         if not likely:
             return replace(case, form="single")
-        case = replace(case, given=label or "?", likely=likely)
+        case = replace(case, given=str(finding.detail.get("given") or label or "?"), likely=likely)
         if isinstance(share, (int, float)) and 0 <= share <= 1:
             case = replace(case, share=percent(share), bar=charts.bar(share))
         return case
@@ -168,20 +172,16 @@ class Exhibits:
         return replace(tile, thumbnail=self.album.thumbnails[content], key=key, first=first)
 
     def about(self, finding: Finding, i: int) -> tuple[str, str]:
-        """Class and split of a path of a finding; "" where they are not known."""
-        told = []
-        for name in ("labels", "splits"):
-            values = finding.detail.get(name)
-            fits = isinstance(values, Sequence) and len(values) == len(finding.paths)
-            told.append(str(values[i] or "") if fits else "")  # pyright: ignore[reportOptionalSubscript]
-        given = finding.detail.get("given")
-        if given is not None and len(finding.paths) == 1:
-            told[0] = str(given)
-        way = moves.relative(finding.paths[i], self.findings.root).split("/")[:-1]
+        """Class and split of a path of a finding, read off the path where nobody told; "" where they are not known."""
+        path = finding.paths[i]
+        if path in self.sides:
+            label, side = self.sides[path]
+            return label, side or ""
+        way = moves.relative(path, self.findings.root).split("/")[:-1]
         names = [unicodedata.normalize("NFC", _text(each)) for each in way]
         label = next((each for each in names[:2] if each in self.findings.classes), "")
         split = split_name(names[0]) if len(names) > 1 and names[0] != label else None
-        return told[0] or label, told[1] or split or ""
+        return label, split or ""
 
     def short(self, path: str) -> str:
         """A path from the folder down, its middle left out where it is long."""
@@ -264,7 +264,7 @@ def _points(given: Any) -> list[charts.Point]:
     every = [given] if isinstance(given, Mapping) else given if isinstance(given, Sequence) else []
     found = []
     for each in every:
-        x, y = each.get("pictures"), each.get("accuracy")
+        x, y = each.get("pictures", each.get("n")), each.get("accuracy")
         if isinstance(x, (int, float)) and isinstance(y, (int, float)) and x > 0:
             found.append(charts.Point(x, y, each.get("low", y), each.get("high", y)))
     return sorted(found, key=lambda point: point.x)

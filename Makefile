@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup demo test check lint types imports docs bench clean
+.PHONY: setup browser demo test check lint types imports docs bench clean
 
 setup: $(VENV)/.ready
 
@@ -11,6 +11,12 @@ $(VENV)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
+
+# A browser for the tests of pages, where Debian's packages can be installed; without one these tests are skipped.
+browser:
+	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium \
+	  fonts-dejavu-core >/dev/null; } || echo "No Chromium here: install it to have the pages tested in a browser."
 
 demo: setup
 	$(BIN)/tellapart demo --force

@@ -1,0 +1,112 @@
+"""Pictures small enough for a page: upright, as WebP in ``data:`` URIs, each content once, within a limit."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from tellapart import pictures
+from tellapart.errors import PictureError
+
+SIDE_PX = 160  # the longer side, at most
+QUALITY = 72  # of WebP: at this size no damage is seen; JPEG needs half as much again
+THREADS = 2  # decoding does not hold the interpreter
+
+Read = Callable[[str], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Thumbnail:
+    """One small picture."""
+
+    uri: str  # "data:image/webp;base64,…"
+    width_px: int
+    height_px: int
+
+
+@dataclass(frozen=True, slots=True)
+class Album:
+    """The thumbnails of a page."""
+
+    thumbnails: dict[str, Thumbnail] = field(default_factory=dict)  # SHA-256 of the file's bytes -> thumbnail
+    contents: dict[str, str] = field(default_factory=dict)  # path -> SHA-256
+    reasons: dict[str, str] = field(default_factory=dict)  # path -> why it cannot be read
+    left_out: int = 0  # paths that were wanted and for which there was no room
+
+
+def make(data: bytes, *, side_px: int = SIDE_PX) -> Thumbnail:
+    """The bytes of a picture file as a thumbnail; a picture that is small already keeps its size.
+
+    Raises:
+        PictureError: they cannot be decoded.
+    """
+    from PIL import Image
+
+    image = Image.fromarray(pictures.decode(data, at_least_px=side_px).pixels)
+    scale = min(side_px / max(image.size), 1.0)
+    size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    file = io.BytesIO()
+    image.save(file, "WEBP", quality=QUALITY, method=4)
+    uri = "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+    return Thumbnail(uri, *size)
+
+
+def album(
+    paths: Iterable[str], *, read: Read = pictures.read_bytes, side_px: int = SIDE_PX, limit_bytes: int = 5_000_000
+) -> Album:
+    """Thumbnails of pictures, in their order, as long as all URIs together stay within a limit.
+
+    Args:
+        paths: of the pictures, those first that matter most. A path may come again.
+        read: a path to the bytes of its file; raises PictureError.
+        side_px: the longer side of a thumbnail, at most.
+        limit_bytes: of all URIs together. The first picture that would exceed it is left out, with all after it.
+    """
+    thumbnails: dict[str, Thumbnail] = {}
+    contents: dict[str, str] = {}
+    reasons: dict[str, str] = {}
+    size = 0
+
+    def work(path: str) -> tuple[str, str | Thumbnail]:
+        try:
+            data = read(path)
+            content = hashlib.sha256(data).hexdigest()
+            return content, thumbnails.get(content) or make(data, side_px=side_px)
+        except PictureError as error:
+            return "", error.reason
+
+    wanted = list(dict.fromkeys(paths))
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="tellapart-thumbnails") as pool:
+        for path, (content, found) in _ahead(pool, work, wanted):
+            if isinstance(found, str):
+                reasons[path] = found
+            elif content in thumbnails:
+                contents[path] = content
+            elif size + len(found.uri) > limit_bytes:
+                break
+            else:
+                thumbnails[content] = found
+                contents[path] = content
+                size += len(found.uri)
+    return Album(thumbnails, contents, reasons, len(wanted) - len(contents) - len(reasons))
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, work: Callable[[str], tuple[str, str | Thumbnail]], paths: list[str]
+) -> Iterator[tuple[str, tuple[str, str | Thumbnail]]]:
+    """Each path with its result, in order, a few under way at a time."""
+    waiting: deque[tuple[str, Future[tuple[str, str | Thumbnail]]]] = deque()
+    for path in paths:
+        waiting.append((path, pool.submit(work, path)))
+        if len(waiting) > 4 * THREADS:
+            first, future = waiting.popleft()
+            yield first, future.result()
+    for first, future in waiting:
+        yield first, future.result()

@@ -228,11 +228,11 @@ def check(
     if csv_path != console.STANDARD_OUTPUT:
         console.say(summaries.checked(found), json_path)
     if csv_path is not None:
-        console.write_rows(findings.csv_rows(found), csv_path, force)
+        console.write_rows([findings.CSV_COLUMNS, *findings.csv_rows(found)], csv_path, force)
     if html_path is not None:
         from tellapart import checkpage
 
-        checkpage.write(found, html_path, force=force)
+        checkpage.save(found, html_path, force=force, labels=options["labels"], sides=found.places)
         click.echo(f"Page: {shown(html_path)}", err=True)
     if fix_list is not None:
         every = moves.proposed(found)

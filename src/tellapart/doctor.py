@@ -50,6 +50,7 @@ def examine(
         n_used=len(seen),
         skipped=_skipped(catalog, seen),
         classes=_counts(catalog, seen),
+        places=_places(catalog, found),
         distributions=distributions.of(seen),
         notes=catalog.notes,
         seconds=seconds,
@@ -62,7 +63,7 @@ class Glance:
 
     catalog: Catalog  # copies among them in one group each, so that no split parts them
     every: tuple[Finding, ...]  # worst first
-    n_looked: int  # pictures
+    n_looked: int  # pictures, readable or not
 
     def lines(self) -> list[str]:
         """What matters for a training, in a few sentences."""
@@ -79,7 +80,7 @@ class Glance:
             said.append(f"{counted(n, 'picture')} {are}: used, and never on two sides of a split.")
         if said:
             of = len(self.catalog.entries)
-            some = f"{self.n_looked:,} of {counted(of, 'picture')}" if self.n_looked < of else "all of them"
+            some = f"{self.n_looked:,} of {counted(of, 'picture')}" if self.n_looked < of else "all pictures"
             said.append(f"For more, tellapart check {shown(self.catalog.root)} (this was the quick part, on {some}).")
         return said
 
@@ -88,8 +89,8 @@ def glance(catalog: Catalog, at: Sequence[int], *, cache: Path, seed: int, progr
     """The quick part for some entries of a catalog, by index, before they are learned from and judged by."""
     # What the catalog set aside, and copies of the same bytes, its notes have told already.
     some = replace(catalog, entries=tuple(catalog.entries[i] for i in sorted(at)), skipped=(), conflicts=())
-    seen, copies, found = _look(some, cache, seed, progress, {})
-    return Glance(twins.grouped(catalog, copies), findings.ordered(found), len(seen))
+    _, copies, found = _look(some, cache, seed, progress, {})
+    return Glance(twins.grouped(catalog, copies), findings.ordered(found), len(at))
 
 
 def _look(
@@ -140,6 +141,13 @@ def _counts(catalog: Catalog, seen: Traits) -> dict[str, dict[str, int]]:
     of = Counter((entry.label, entry.split or "all") for entry in seen.entries)
     splits = [split for split in ("train", "validation", "test", "all") if any(key[1] == split for key in of)]
     return {label: {split: of[label, split] for split in splits} for label in catalog.classes}
+
+
+def _places(catalog: Catalog, found: Sequence[Finding]) -> dict[str, tuple[str, str]]:
+    """Class and split, or "", of the pictures that findings name."""
+    named = {path for each in found for path in each.paths}
+    every = (*catalog.entries, *catalog.conflicts)
+    return {entry.path: (entry.label, entry.split or "") for entry in every if entry.path in named}
 
 
 @contextmanager

@@ -100,6 +100,7 @@ class Findings(Sequence[Finding]):
     distributions: tuple[Distribution, ...] = ()
     notes: tuple[str, ...] = ()  # how the folder was read
     seconds: Mapping[str, float] = field(default_factory=dict)  # stage -> wall time
+    places: Mapping[str, tuple[str, str]] = field(default_factory=dict)  # path in a finding -> its class and split
 
     def __len__(self) -> int:
         return len(self.every)

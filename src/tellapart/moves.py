@@ -98,7 +98,10 @@ def row(move: Move) -> str:
 def line(cells: Iterable[str]) -> str:
     """Cells as a line of CSV, guarded, with its line end."""
     text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\n").writerow([reversible(cell) for cell in cells])
+    guarded = [reversible(cell) for cell in cells]
+    # A lone carriage return is not quoted by every version of `csv`, though it ends a line when read.
+    quoting = csv.QUOTE_ALL if any("\r" in cell for cell in guarded) else csv.QUOTE_MINIMAL
+    csv.writer(text, lineterminator="\n", quoting=quoting).writerow(guarded)
     return text.getvalue()
 
 

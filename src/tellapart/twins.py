@@ -25,7 +25,7 @@ APART = 1.3  # how far a pair must stand above the pictures' other likenesses, o
 HOPELESS = 0.3  # agreement of the thumbnails below which two pictures are not read again
 MARGIN = 0.3  # of Fisher's z, by which thumbnails must agree better than needed to be believed without reading
 # Pairs in a row looked at in vain before the rest, which is less likely, is left alone: a number and a share of all.
-FEWEST_TRIES, TRIES = 300, 0.05
+FEWEST_TRIES, TRIES = 200, 0.02
 CROPPED = 0.985  # share of a side below which a copy is called cropped
 _BLOCK = 256
 

@@ -12,15 +12,34 @@ from pathlib import Path
 
 import numpy as np
 
-from tellapart import distributions, duplicates, findings, oddities, shortcuts, traits, twins, unreadable
+from tellapart import (
+    alike,
+    distributions,
+    duplicates,
+    findings,
+    growth,
+    networks,
+    oddities,
+    outliers,
+    shortcuts,
+    sides,
+    splits,
+    suspects,
+    traits,
+    twins,
+    unreadable,
+)
 from tellapart.catalog import Catalog
 from tellapart.duplicates import Facts
+from tellapart.features import Extractor
 from tellapart.files import counted, shown
 from tellapart.findings import Finding, Findings
 from tellapart.progress import Progress
 from tellapart.traits import FORMATS, Traits
 from tellapart.twins import Twins
 
+# The network by which labels are judged: the fastest of those that are installed, at its own size.
+BACKBONE, SIZE_PX = "efficientnet-lite0", 224
 SERIOUS = ("label_conflict", "leak", "shortcut", "split")  # kinds that a training tells of even as a warning
 
 
@@ -41,7 +60,10 @@ def examine(
     """
     said = progress or Progress()
     seconds: dict[str, float] = {}
-    seen, _, found = _look(catalog, cache, seed, said, seconds)
+    seen, copies, found = _look(catalog, cache, seed, said, seconds)
+    found += sides.find(catalog, sides.modified([entry.path for entry in catalog.entries]))
+    if not quick:
+        found += _judged(twins.grouped(catalog, copies), seen, cache, seed, said, seconds)
     return Findings(
         root=catalog.root,
         every=findings.ordered(found),
@@ -106,6 +128,36 @@ def _look(
         copies = _find_copies(seen, seed=seed, progress=said)
         found += duplicates.findings(catalog, copies, _facts(seen))
     return seen, copies, found
+
+
+def _judged(
+    catalog: Catalog, seen: Traits, cache: Path, seed: int, said: Progress, seconds: dict[str, float]
+) -> list[Finding]:
+    """What a frozen network makes of the pictures: outliers, wrong labels, classes too alike, the worth of more."""
+    entries = [entry for entry in catalog.entries if entry.content not in seen.failures]
+    if len({entry.label for entry in entries}) < 2:
+        return []
+    with _timed(seconds, "features"):
+        extractor = Extractor(networks.find(BACKBONE, SIZE_PX), cache)
+        kept = extractor.extract(
+            [(entry.path, entry.content) for entry in entries], lambda done, total: said.update("Judging", done, total)
+        )
+    entries = [entry for entry in entries if entry.content in kept.rows]  # a file may have gone since
+    values = kept.values[[kept.rows[entry.content] for entry in entries]]
+    classes = tuple(sorted({entry.label for entry in entries}))
+    place = {name: i for i, name in enumerate(classes)}
+    labels = np.array([place[entry.label] for entry in entries])
+    groups = np.unique(splits.groups(entries), return_inverse=True)[1]
+    paths = [entry.path for entry in entries]
+    with _timed(seconds, "outliers"):
+        strange = outliers.find(values, labels, classes, paths)
+    with _timed(seconds, "labels"):
+        judged = suspects.judge(values, labels, len(classes), seed=seed, groups=groups)
+        at = {path: i for i, path in enumerate(paths)}
+        wrong = suspects.find(judged, labels, classes, paths, but={at[each.paths[0]] for each in strange})
+    with _timed(seconds, "growth"):
+        more = growth.find(growth.measure(values, labels, len(classes), seed=seed, groups=groups), classes)
+    return [*strange, *wrong, *alike.find(judged.answers, labels, classes), *more]
 
 
 def _find_copies(seen: Traits, *, seed: int, progress: Progress) -> Twins:

@@ -115,7 +115,10 @@ def test_ticks_are_rows_of_a_fix_list_with_the_names_own_bytes(page: Tags):
     assert b"train/squares/02 copy.png,drop,,exact_duplicate,a copy\n" in rows
     assert b"train/circles/broken.jpg,drop,,unreadable,\n" in rows
     assert sum(b",move,squares," in row for row in rows) == 20
-    assert len(rows) == 20 + 1 + 1 + 1 + 1
+    assert b"train/circles/01.png,drop,,label_conflict,\n" in rows  # one box each, where nothing is proposed
+    assert b"train/squares/torn.png,drop,,label_conflict,\n" in rows
+    assert sum("data-alone" in box for box in boxes) == 4
+    assert len(rows) == 20 + 1 + 1 + 1 + 1 + 4
     head = unquote_to_bytes(page.all("aside")[0]["data-head"] or "").decode()
     assert head.startswith("path,action,to,kind,reason\n/")
     assert head.endswith("/my photos & <b>co</b>,folder,,,the folder that this list is about\n")
@@ -219,6 +222,11 @@ def test_class_and_split_are_read_off_a_path_only_where_they_are_such():
     assert about("photos/x/2.jpg") == ("dogs", "train")
     assert about("photos/cats/3.jpg") == ("dogs", "")
     assert about("photos/cats/test/1.jpg") == ("cats", "")
+
+
+def test_a_sentence_tells_paths_from_the_folder_down():
+    maker = checkpage.Exhibits(empty(root="a/photos"), thumbnails.Album(), [])
+    assert maker.said("First a/photos/cats/1.jpg, then a/photos2/x.jpg.") == "First cats/1.jpg, then a/photos2/x.jpg."
 
 
 def test_it_is_written_whole_or_not_at_all(tmp_path: Path):

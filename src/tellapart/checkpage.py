@@ -227,7 +227,7 @@ class _Maker:
             title,
             why,
             do,
-            cut(every[0].message) if form == "text" else do,
+            self.exhibits.said(every[0].message) if form == "text" else do,
             len(every),
             len(every) - len(cases),
             sum(case.tick is not None for case in cases),

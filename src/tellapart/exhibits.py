@@ -48,6 +48,17 @@ Sides = Mapping[str, tuple[str, str | None]]  # path -> class and split
 
 
 @dataclass(frozen=True, slots=True)
+class Tick:
+    """A box that puts rows on the fix list."""
+
+    text: str
+    to: str  # the class, where it is a move
+    name: str  # which picture, for who hears the page
+    n: int  # pictures
+    row: str  # for each: percent-encoded path, "!", percent-encoded row; with blanks between
+
+
+@dataclass(frozen=True, slots=True)
 class Tile:
     """One picture of a case."""
 
@@ -58,21 +69,11 @@ class Tile:
     split: str = ""
     fate: str = ""  # what the proposals do with it
     note: str = ""
+    tick: Tick | None = None  # where the pictures of a case are decided on one by one
     reason: str = ""  # why there is no thumbnail
     thumbnail: Thumbnail | None = None
     key: str = ""  # of the thumbnail on the page
     first: bool = False  # whether the page has it here
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """A box that puts rows on the fix list."""
-
-    text: str
-    to: str  # the class, where it is a move
-    name: str  # which picture, for who hears the page
-    n: int  # pictures
-    row: str  # for each: percent-encoded path, "!", percent-encoded row; with blanks between
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +113,19 @@ class Exhibits:
     def case(self, finding: Finding, form: str) -> Case:
         detail = finding.detail
         abouts = [self.about(finding, i) for i in range(len(finding.paths))]
-        fates = {each.path: each for each in finding.proposals}
+        acted = {
+            each.path: each for each in finding.proposals if any(one.action != "keep" for one in finding.proposals)
+        }
+        values = detail.get("values")
+        values = values if isinstance(values, Sequence) and len(values) == len(finding.paths) else [""] * len(abouts)
         tiles = []
-        for i, path in enumerate(finding.paths[: most(finding)]):
-            proposal = fates.get(path)
+        for path, about, value in zip(finding.paths[: most(finding)], abouts, values, strict=False):
+            proposal = acted.get(path)
             fate = "" if proposal is None or form != "twins" else _fate(proposal.action, proposal.to)
-            values = detail.get("values")
-            note = str(values[i]) if isinstance(values, Sequence) and len(values) == len(finding.paths) else ""
-            tiles.append(self.tile(path, *abouts[i], fate, note))
+            tile = self.tile(path, *about, fate, str(value))
+            if form == "twins" and not acted:  # which one to leave out is the reader's to say
+                tile = replace(tile, tick=self.box("Leave this out", [Move(path, "drop", "", finding.kind)]))
+            tiles.append(tile)
         rest = finding.paths[most(finding) :]
         classes = {label for label, _ in abouts} | {str(detail.get(key)) for key in ("class", "given", "likely")}
         places = sorted(self.places[each] for each in classes if each in self.places)
@@ -130,8 +136,8 @@ class Exhibits:
             form,
             finding.severity,
             SEVERITY_NAMES[finding.severity],
-            cut(finding.message),
-            cut(finding.remedy) if form in ("text", "single") else "",
+            self.said(finding.message),
+            self.said(finding.remedy) if form in ("text", "single") else "",
             " ".join(map(str, places)),
             tuple(tiles),
             tuple(self.short(path) for path in rest[:MOST_NAMES]),
@@ -183,6 +189,10 @@ class Exhibits:
         split = split_name(names[0]) if len(names) > 1 and names[0] != label else None
         return label, split or ""
 
+    def said(self, text: str) -> str:
+        """A sentence, with its paths told from the folder down."""
+        return cut(text.replace(os.path.join(shown(self.findings.root), ""), ""))
+
     def short(self, path: str) -> str:
         """A path from the folder down, its middle left out where it is long."""
         text = shown(moves.relative(path, self.findings.root))
@@ -203,14 +213,16 @@ class Exhibits:
             acted, text = [Move(each, "drop", "", finding.kind, reason) for each in finding.paths], "Leave this out"
         elif any(each.action == "move" for each in acted):
             text = f"Do as proposed with {counted(len(acted), 'picture')}"
-        if not acted or len(acted) > MOST_NAMES:
-            return None
-        name = self.short(acted[0].path) + (f" and {len(acted) - 1} more" if len(acted) > 1 else "")
+        return self.box(text, acted, to) if 0 < len(acted) <= MOST_NAMES else None
+
+    def box(self, text: str, listed: Sequence[Move], to: str = "") -> Tick:
+        """A box that puts some rows, of paths as the findings have them, on the fix list."""
+        name = self.short(listed[0].path) + (f" and {len(listed) - 1} more" if len(listed) > 1 else "")
         rows = []
-        for each in acted:
+        for each in listed:
             each = replace(each, path=moves.relative(each.path, self.findings.root))
             rows.append(f"{encoded(each.path)}!{encoded(moves.row(each))}")
-        return Tick(text, to, name, len(acted), " ".join(rows))
+        return Tick(text, to, name, len(listed), " ".join(rows))
 
 
 def _likely(finding: Finding) -> str:

@@ -61,8 +61,12 @@
       button.textContent = mine.length && mine.every((box) => box.checked) ? "Untick these" : "Tick all of these";
     }
   };
+  // Not those by which one of several pictures is chosen: all of them together would leave none.
   const boxesOf = (kind) =>
-    boxes.filter((box) => !box.closest("li.case").hidden && box.closest("section").dataset.kind === kind);
+    boxes.filter((box) => {
+      const wanted = box.closest("section").dataset.kind === kind && !("alone" in box.dataset);
+      return wanted && !box.closest("li.case").hidden;
+    });
   document.addEventListener("change", (event) => {
     if (event.target.matches("input[data-row]")) count();
   });

@@ -22,7 +22,7 @@ from tellapart.errors import PictureError
 SIDE = 64  # px, at which two pictures are compared from disk
 LEAST = 0.8  # agreement of fine detail that every copy must reach
 APART = 1.3  # how far a pair must stand above the pictures' other likenesses, on the scale of Fisher's z
-HOPELESS = 0.3  # agreement of the thumbnails below which two pictures are not read again
+HOPELESS = 0.45  # agreement of the thumbnails below which two pictures are not read again
 MARGIN = 0.3  # of Fisher's z, by which thumbnails must agree better than needed to be believed without reading
 # Pairs in a row looked at in vain before the rest, which is less likely, is left alone: a number and a share of all.
 FEWEST_TRIES, TRIES = 200, 0.02

@@ -67,8 +67,7 @@ def find(features: np.ndarray, labels: np.ndarray, classes: Sequence[str], paths
     far = distances(features)
     low, high = (float(each) for each in np.quantile(far, (0.1, 0.9)))
     limit = cut(far)
-    beyond = np.flatnonzero(far > limit)
-    beyond = beyond[np.argsort(-far[beyond], kind="stable")]
+    beyond = sorted(np.flatnonzero(far > limit).tolist(), key=lambda i: -far[i])
     return [_finding(paths[i], classes[labels[i]], float(far[i]), limit, (low, high), len(far)) for i in beyond]
 
 

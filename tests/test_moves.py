@@ -54,7 +54,16 @@ def test_the_gravest_proposal_of_a_picture_wins_and_of_equals_the_first():
 
 
 def test_a_list_says_what_it_is_about_and_comes_back_as_it_was_written(tmp_path: Path):
-    strange = ['a/=1".jpg', "a/x\ny\r.jpg", "-b/+.jpg", "'c/d.jpg", "a/é,;.jpg", "a/\udcff.jpg", " a/ b.jpg "]
+    strange = [
+        "a/lone\rreturn.jpg",
+        'a/=1".jpg',
+        "a/x\ny\r.jpg",
+        "-b/+.jpg",
+        "'c/d.jpg",
+        "a/é,;.jpg",
+        "a/\udcff.jpg",
+        " a/ b.jpg ",
+    ]
     listed = [Move(path, "drop", "", "odd", "=HYPERLINK(1)") for path in strange]
     listed.append(Move("a/m.jpg", "move", "@dogs", "wrong_label", "looks like '@dogs'"))
     path = write(tmp_path / "moves.csv", listed, str(tmp_path / "photos"), str(tmp_path / "labels.csv"))
@@ -69,7 +78,7 @@ def test_a_list_says_what_it_is_about_and_comes_back_as_it_was_written(tmp_path:
     assert [(each.path, each.action, each.to, each.kind, each.reason) for each in read.moves] == [
         (each.path, each.action, each.to, each.kind, each.reason) for each in listed
     ]
-    assert read.moves[0].line == 4
+    assert read.moves[1].line == 6
 
 
 @given(

@@ -97,9 +97,8 @@ def row(move: Move) -> str:
 
 def line(cells: Iterable[str]) -> str:
     """Cells as a line of CSV, guarded, with its line end."""
-    text = io.StringIO(newline="")
-    guarded = [reversible(cell) for cell in cells]
-    # A lone carriage return is not quoted by every version of `csv`, though it ends a line when read.
+    text, guarded = io.StringIO(newline=""), [reversible(cell) for cell in cells]
+    # Left to itself the writer does not quote a lone carriage return, which ends a line all the same.
     quoting = csv.QUOTE_ALL if any("\r" in cell for cell in guarded) else csv.QUOTE_MINIMAL
     csv.writer(text, lineterminator="\n", quoting=quoting).writerow(guarded)
     return text.getvalue()

@@ -60,7 +60,8 @@ def _sizes(counts: np.ndarray, classes: Sequence[str], where: str) -> list[Findi
                 Finding(
                     "imbalance",
                     severity,
-                    f"{len(some):,} of {len(classes):,} classes {'has' if len(some) == 1 else 'have'} only {few} {where} ({names}): {means}.",
+                    f"{len(some):,} of {len(classes):,} classes {'has' if len(some) == 1 else 'have'} only {few} {where} "
+                    f"({names}): {means}.",
                     remedy,
                     (),
                     score=len(some) / len(classes),

@@ -101,13 +101,12 @@ def test_train_says_and_writes_what_it_promises(run, photos: Path, tmp_path: Pat
     assert status == 0
     result = json.loads(out)
     assert set(result) == EVALUATION | {
-        "findings",
-        "plan", "times", "notes", "training", "train_accuracy", "validation_accuracy", "bundle",
+        "findings", "plan", "times", "notes", "training", "train_accuracy", "validation_accuracy", "bundle",
     }  # fmt: skip
     assert result["bundle"] == str(bundle)
     assert result["plan"]["pictures"] == {"train": 64, "validation": 8, "test": 8}
     assert (result["plan"]["size_px"], result["plan"]["channels"], result["plan"]["dense"]) == (32, [4, 8], [8])
-    assert set(result["times"]) == {"read", "start", "decode", "train", "evaluate", "save", "total"}
+    assert set(result["times"]) == {"read", "check", "start", "decode", "train", "evaluate", "save", "total"}
     parts = sum(seconds for name, seconds in result["times"].items() if name != "total")
     assert parts <= result["times"]["total"] <= parts + 1
     assert set(result["training"]) == {

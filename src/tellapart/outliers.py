@@ -67,8 +67,8 @@ def find(features: np.ndarray, labels: np.ndarray, classes: Sequence[str], paths
     far = distances(features)
     low, high = (float(each) for each in np.quantile(far, (0.1, 0.9)))
     limit = cut(far)
-    beyond = sorted(np.flatnonzero(far > limit).tolist(), key=lambda i: -far[i])
-    return [_finding(paths[i], classes[labels[i]], float(far[i]), limit, (low, high), len(far)) for i in beyond]
+    beyond: list[int] = sorted(np.flatnonzero(far > limit).tolist(), key=lambda i: -far[i])
+    return [_finding(paths[i], classes[int(labels[i])], float(far[i]), limit, (low, high), len(far)) for i in beyond]
 
 
 def _finding(path: str, label: str, far: float, limit: float, usual: tuple[float, float], n: int) -> Finding:

@@ -86,11 +86,13 @@ def forecast(sizes: np.ndarray, right: np.ndarray, n: int, units: np.ndarray, rn
     """
     _, member = np.unique(units, return_inverse=True)
     n_units = int(member.max()) + 1
-    wrong = np.stack([np.bincount(member, ~row, n_units) for row in right])  # (K, U) errors of each unit
+    wrong = np.stack([np.bincount(member, ~row, n_units).astype(np.int64) for row in right])  # (K, U) errors
     size_of_unit = np.bincount(member, minlength=n_units)
-    drawn = rng.multinomial(n_units, np.full(n_units, 1 / n_units), DRAWS)  # (DRAWS, U) how often each
-    total = drawn @ size_of_unit
-    rates = (drawn @ wrong.T + 0.5) / (total[:, None] + 1)  # (DRAWS, K)
+    # Most units are alike, right throughout: one number is drawn for all that are.
+    sorts, n_of_sort = np.unique(np.vstack([size_of_unit, wrong]).T, axis=0, return_counts=True)
+    drawn = rng.multinomial(n_units, n_of_sort / n_units, DRAWS)  # (DRAWS, sorts) how often each
+    total = drawn @ sorts[:, 0]
+    rates = (drawn @ sorts[:, 1:] + 0.5) / (total[:, None] + 1)  # (DRAWS, K)
     logs = np.log(sizes)
     at = logs - logs.mean()
     slopes = -(np.log(rates) @ at) / (at @ at)  # least squares in logarithms, each drawing

@@ -55,12 +55,13 @@ def _sizes(counts: np.ndarray, classes: Sequence[str], where: str) -> list[Findi
         some = [i for i in range(len(classes)) if low <= counts[i] <= high]
         if some:
             few = f"{counted(low, 'picture')}" if low == high else f"{low} to {high} pictures"
-            names, have = quoted([classes[i] for i in some]), "has" if len(some) == 1 else "have"
+            names = quoted([classes[i] for i in some])
             found.append(
                 Finding(
                     "imbalance",
                     severity,
-                    f"{len(some):,} of {len(classes):,} classes {have} only {few} {where} ({names}): {means}.",
+                    f"{len(some):,} of {len(classes):,} classes {'has' if len(some) == 1 else 'have'} only {few} "
+                    f"{where} ({names}): {means}.",
                     remedy,
                     (),
                     score=len(some) / len(classes),

@@ -111,6 +111,7 @@ def test_train_says_and_writes_what_it_promises(run, photos: Path, tmp_path: Pat
     assert parts <= result["times"]["total"] <= parts + 1
     assert set(result["training"]) == {
         "epochs", "best_epoch", "pictures_per_epoch", "pictures_seen", "precision", "seconds", "interrupted",
+        "unused",
     }  # fmt: skip
     assert (result["training"]["epochs"], result["training"]["pictures_seen"]) == (1, 64)
     assert sum(map(sum, result["confusion_matrix"])) == result["n"] == 8

@@ -37,6 +37,10 @@ BARS = {"file": (0.25, 0.35), "look": (0.6, 0.94)}
 WORSE = {"file": 0.75, "look": 0.85}
 
 
+# A picture under a wrong label has the mark of that label's class: to a network it is rightly filed.
+HIDES = "Until then wrong labels may hide behind it."
+
+
 @dataclass(frozen=True, slots=True)
 class Cue:
     """Something that a picture's class might be told from."""
@@ -138,7 +142,8 @@ def _finding(
     severity = {"file": ("warning", "error"), "look": ("info", "warning")}[cue.kind][worse]
     telling = np.flatnonzero(judged.caught[:, best] & (labels == best))
     paths = () if n == 2 else tuple(entries[i].path for i in telling)
-    return Finding("shortcut", severity, message.replace("%", " %"), cue.remedy, paths, strength, detail)
+    remedy = f"{cue.remedy} {HIDES}" if severity == "error" else cue.remedy
+    return Finding("shortcut", severity, message.replace("%", " %"), remedy, paths, strength, detail)
 
 
 def _unrelated(found: list[Finding]) -> list[Finding]:
@@ -163,7 +168,7 @@ def _mark(mark: Mark, traits: Traits, classes: np.ndarray) -> Finding:
         "shortcut",
         "error" if mark.strength >= WORSE["file"] and mark.colour else "warning",
         f"{mark.share:.0%} of class '{shown(name)}' {what}.".replace("%", " %"),
-        "Look there for a border, a tag, a logo or a date; cut it off in all classes, or the network will learn it.",
+        f"Look there for a border, a tag, a logo or a date; cut it off in all classes, or the network will learn it. {HIDES}",
         tuple(traits.entries[i].path for i in mark.at),
         mark.strength,
         {

@@ -129,7 +129,7 @@ def checked(found: Findings) -> RenderableType:
         if found.skipped
         else (f"{found.n_found:,} pictures found, {unused} used.")
     )
-    parts: list[RenderableType] = [_plain(head)]
+    parts: list[RenderableType] = [_plain(head), *map(_plain, found.notes)]
     if not found:
         said = "Nothing wrong was found" + (" by the quick part; leave out --quick for all." if found.quick else ".")
         parts.append(Text(said, style="green"))

@@ -168,7 +168,8 @@ def _mark(mark: Mark, traits: Traits, classes: np.ndarray) -> Finding:
         "shortcut",
         "error" if mark.strength >= WORSE["file"] and mark.colour else "warning",
         f"{mark.share:.0%} of class '{shown(name)}' {what}.".replace("%", " %"),
-        f"Look there for a border, a tag, a logo or a date; cut it off in all classes, or the network will learn it. {HIDES}",
+        "Look there for a border, a tag, a logo or a date; cut it off in all classes, or the network will learn it. "
+        f"{HIDES}",
         tuple(traits.entries[i].path for i in mark.at),
         mark.strength,
         {

@@ -284,7 +284,7 @@ OWN = dataclasses.replace(
 )
 
 # Logistic regression on a pretrained network's features. Of 6,000 photos of cats and dogs, 2,000 others for the test:
-# 99.15 % (95 % sure: 98.6 to 99.5 %), 19 s from start to exit on two cores, nothing cached (benchmarks/headline.py).
+# 99.15 % (95 % sure: 98.6 to 99.5 %), 20 s from start to exit on two cores, nothing cached (benchmarks/headline.py).
 #   tellapart train PHOTOS --recipe transfer
 TRANSFER = Transfer()
 

@@ -77,7 +77,6 @@ def foreigners(name: str, mine: tuple[np.ndarray, np.ndarray], other: str, their
         rng = np.random.default_rng(seed)
         some = theirs[rng.permutation(len(theirs))[:FOREIGNERS]]
         features = np.concatenate([mine[0], some])
-        labels = np.concatenate([mine[1], rng.integers(0, mine[1].max() + 1, len(some))])
         far = outliers.distances(features)
         flagged = far > outliers.cut(far)
         first = np.argsort(-far)[:15] >= len(mine[0])

@@ -22,6 +22,7 @@ COMPARED = 5_000  # pictures that each is compared with, at most: time grows wit
 NEIGHBOURS = 50  # one of so many of those compared with; at most MOST_NEIGHBOURS
 MOST_NEIGHBOURS = 100
 FEWEST = 40  # pictures below which nothing can be said
+SHOWN, MOST_SHOWN = 1e-3, 20  # share and number of pictures worth a look that are shown where fewer lie beyond the cut
 BLOCK = 1000
 # Between these shares of the pictures the fall of the tail is measured, and the cut lies so many times that fall beyond
 # the second. With few pictures a handful of foreign ones would reach below the 99th percentile.
@@ -70,34 +71,39 @@ def cut(far: np.ndarray) -> float:
 
 
 def find(features: np.ndarray, labels: np.ndarray, classes: Sequence[str], paths: Sequence[str]) -> list[Finding]:
-    """One finding for each picture beyond the cut, the farthest first."""
+    """One finding for each picture beyond the cut, as a warning, and for the next in line where these are few, as info.
+
+    The farthest come first. Small folders have no next in line: there each picture has its turn anyway.
+    """
     if len(labels) < FEWEST or features.shape[1] < 2:
         return []
     far = distances(features, labels)
     low, high = (float(each) for each in np.quantile(far, (0.1, 0.9)))
     limit = cut(far)
+    order = [int(i) for i in np.argsort(-far, kind="stable")]
+    n_beyond = int((far > limit).sum())
+    n_shown = min(MOST_SHOWN, round(SHOWN * len(far))) if len(far) >= MANY else 0
     return [
         _finding(paths[i], classes[int(labels[i])], float(far[i]), limit, (low, high), len(far))
-        for i in _beyond(far, limit)
+        for i in order[: max(n_beyond, n_shown)]
     ]
 
 
-def _beyond(far: np.ndarray, limit: float) -> list[int]:
-    found = np.flatnonzero(far > limit)
-    return [int(i) for i in found[np.argsort(-far[found], kind="stable")]]
-
-
 def _finding(path: str, label: str, far: float, limit: float, usual: tuple[float, float], n: int) -> Finding:
+    beyond = far > limit
     return Finding(
         "outlier",
-        "warning",
-        f"{shown(path)} resembles no other picture: its likeness to the nearest is {1 - far:.2f}, where "
-        f"{1 - usual[1]:.2f} to {1 - usual[0]:.2f} is usual among these {counted(n, 'picture')}.",
+        "warning" if beyond else "info",
+        f"{shown(path)} {'resembles no other picture' if beyond else 'is among the least like the others'}: its "
+        f"likeness to the nearest is {1 - far:.2f}, where {1 - usual[1]:.2f} to {1 - usual[0]:.2f} is usual among these "
+        f"{counted(n, 'picture')}.",
         f"Look at it: if it shows something else than {shown(label)}, leave it out.",
         (path,),
         score=far - limit,
         detail={"given": label, "distance": far, "cut": limit, "usual": list(usual)},
-        proposals=(Proposal(path, "keep", reason="resembles no class; look at it before leaving it out"),),
+        proposals=(Proposal(path, "keep", reason="resembles no class; look at it before leaving it out"),)
+        if beyond
+        else (),
     )
 
 

@@ -95,8 +95,8 @@ def _finding(path: str, label: str, far: float, limit: float, usual: tuple[float
         "outlier",
         "warning" if beyond else "info",
         f"{shown(path)} {'resembles no other picture' if beyond else 'is among the least like the others'}: its "
-        f"likeness to the nearest is {1 - far:.2f}, where {1 - usual[1]:.2f} to {1 - usual[0]:.2f} is usual among these "
-        f"{counted(n, 'picture')}.",
+        f"likeness to the nearest is {1 - far:.2f}, where {1 - usual[1]:.2f} to {1 - usual[0]:.2f} is usual among "
+        f"these {counted(n, 'picture')}.",
         f"Look at it: if it shows something else than {shown(label)}, leave it out.",
         (path,),
         score=far - limit,

@@ -157,7 +157,8 @@ def _judged(
         wrong = suspects.find(judged, labels, classes, paths, but={at[each.paths[0]] for each in strange})
     with _timed(seconds, "growth"):
         more = growth.find(growth.measure(values, labels, len(classes), seed=seed, groups=groups), classes)
-    return [*strange, *wrong, *alike.find(judged.answers, labels, classes), *more]
+    one = alike.find(judged.answers[judged.held_out], labels[judged.held_out], classes)
+    return [*strange, *wrong, *one, *more]
 
 
 def _find_copies(seen: Traits, *, seed: int, progress: Progress) -> Twins:

@@ -249,6 +249,15 @@ def test_predict_accounts_for_every_file(run, bundle_path: Path, mixed: Path) ->
     ]
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")
+def test_a_name_with_a_carriage_return_stays_in_its_row(run, bundle_path: Path, mixed: Path, tmp_path: Path) -> None:
+    odd = tmp_path / "a\rb.png"
+    odd.write_bytes((mixed / "circles" / "circle_000.png").read_bytes())
+    assert run("predict", bundle_path, odd, "--csv", tmp_path / "answers.csv")[0] == 0
+    with open(tmp_path / "answers.csv", newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == [str(odd)]
+
+
 def test_predict_writes_csv(run, bundle_path: Path, mixed: Path, tmp_path: Path) -> None:
     target, both = tmp_path / "answers.csv", tmp_path / "answers.json"
     asked = [mixed / "squares" / "square_001.jpg", mixed / "empty.jpg", mixed / "circles", mixed / "empty.jpg"]

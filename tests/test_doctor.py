@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -116,3 +117,27 @@ def test_nothing_wrong_is_said_in_one_sentence(tmp_path: Path, cache: Path, caps
     said = capsys.readouterr().out
     assert "60 pictures found, all of them used." in said
     assert "What makes results wrong" not in said
+
+
+def test_the_full_check_names_wrong_labels_and_what_belongs_to_no_class(tmp_path: Path, cache: Path) -> None:
+    """60 circles and 60 triangles; two of each filed under the other class, one page of stripes among them."""
+    folder = fill(tmp_path / "p", ("circles", "triangles"), n=60)
+    wrong = {"circles": ["circle_007.jpg", "circle_010.png"], "triangles": ["triangle_020.png", "triangle_031.jpg"]}
+    for (label, files), other in zip(wrong.items(), ("triangles", "circles"), strict=True):
+        for name in files:
+            (folder / label / name).rename(folder / other / name)
+    stripes = np.zeros((200, 300, 3), np.uint8)
+    stripes[:, ::20] = stripes[:, 1::20] = 255
+    Image.fromarray(stripes).save(folder / "circles" / "stripes.png")
+    found = tellapart.check(folder, cache=cache, progress=False)
+    suspected = [each for each in found.of_kind("wrong_label") if each.severity == "warning"]
+    planted = {name for files in wrong.values() for name in files}
+    named = {os.path.basename(each.paths[0]): each.detail["likely"] for each in suspected}
+    assert planted <= set(named)
+    assert len(named) <= 6
+    assert named["circle_007.jpg"] == "circles"
+    assert named["triangle_020.png"] == "triangles"
+    assert "stripes.png" in [os.path.basename(each.paths[0]) for each in found.of_kind("outlier")]
+    growth = [each for each in found.of_kind("imbalance") if each.detail.get("topic") == "growth"]
+    assert len(growth) == 1
+    assert set(found.seconds) == {"look", "shortcuts", "copies", "features", "outliers", "labels", "growth"}

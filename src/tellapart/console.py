@@ -129,7 +129,9 @@ def write_json(values: Any, path: str | None, force: bool) -> None:
 def write_rows(rows: Iterable[Sequence[str]], path: str, force: bool) -> None:
     """Rows of cells as CSV."""
     with stream(path, force, CSV_ERRORS) as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)
+        write = _row_writer(file)
+        for row in rows:
+            write(row)
 
 
 def write_lines(lines: Iterable[str], path: str, force: bool) -> None:
@@ -143,9 +145,16 @@ def csv_sink(path: str, force: bool, classes: tuple[str, ...]) -> Iterator[Calla
     from tellapart.predict import csv_header, csv_row
 
     with stream(path, force, CSV_ERRORS) as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(csv_header(classes))
-        yield lambda answer: writer.writerow(csv_row(classes, answer))
+        write = _row_writer(file)
+        write(csv_header(classes))
+        yield lambda answer: write(csv_row(classes, answer))
+
+
+def _row_writer(file: TextIO) -> Callable[[Iterable[Any]], object]:
+    """Writes rows of CSV; a lone carriage return, which not every version of `csv` quotes, is quoted."""
+    plain = csv.writer(file, lineterminator="\n")
+    quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+    return lambda row: (quoted if any("\r" in str(cell) for cell in row) else plain).writerow(row)
 
 
 @contextmanager

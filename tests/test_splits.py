@@ -54,7 +54,7 @@ def catalogs(draw: st.DrawFn) -> list[Entry]:
 fractions = st.sampled_from([0.05, 0.1, 0.2, 0.25, 0.33, 0.45])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(catalogs(), st.integers(), fractions, fractions)
 def test_every_split_is_disjoint_complete_grouped_and_stratified(
     entries: list[Entry], seed: int, validation: float, test: float
@@ -81,7 +81,7 @@ def test_every_split_is_disjoint_complete_grouped_and_stratified(
             assert abs(count["validation"] - validation * n) <= 1
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(catalogs(), st.integers(0, 9), st.randoms(use_true_random=False))
 def test_the_order_of_entries_plays_no_part(entries: list[Entry], seed: int, rng: random.Random) -> None:
     other = list(entries)
@@ -89,14 +89,14 @@ def test_the_order_of_entries_plays_no_part(entries: list[Entry], seed: int, rng
     assert sides(entries, assign(entries, seed=seed)) == sides(other, assign(other, seed=seed))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(catalogs(), st.integers(0, 9))
 def test_paths_and_class_names_play_no_part(entries: list[Entry], seed: int) -> None:
     renamed = [Entry(f"x{e.path[::-1]}", f"other {e.label}", None, e.content) for e in entries]
     assert assign(entries, seed=seed) == assign(renamed, seed=seed)
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.integers(3, 120), st.integers(1, 40), st.integers(0, 99))
 def test_added_pictures_move_few_others(n: int, k: int, seed: int) -> None:
     old, added = many(n), many(k, start=10_000)
@@ -285,7 +285,7 @@ def grouped(n: int, groups: int, label: str = "cats", start: int = 0, split: str
     ]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.integers(2, 60), st.integers(2, 20), st.integers(0, 9))
 def test_a_group_never_stands_on_two_sides(n: int, n_groups: int, seed: int) -> None:
     entries = grouped(n, min(n, n_groups)) + grouped(n // 2, n_groups, "dogs", 1000)

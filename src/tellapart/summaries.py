@@ -123,12 +123,8 @@ def skipped(each: Sequence[tuple[str, str]]) -> RenderableType:
 
 def checked(found: Findings) -> RenderableType:
     """What `check` says: how many files there are, then the findings, worst first, the most of a kind in short."""
-    unused = f"{len(found.skipped):,} not" if found.skipped else "all of them"
-    head = (
-        f"{found.n_found:,} pictures found, {found.n_used:,} used, {unused}."
-        if found.skipped
-        else (f"{found.n_found:,} pictures found, {unused} used.")
-    )
+    used = f"{found.n_used:,} used, {len(found.skipped):,} not" if found.skipped else "all of them used"
+    head = f"{counted(found.n_found, 'picture')} found, {used}."
     parts: list[RenderableType] = [_plain(head), *map(_plain, found.notes)]
     if not found:
         said = "Nothing wrong was found" + (" by the quick part; leave out --quick for all." if found.quick else ".")

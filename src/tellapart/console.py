@@ -150,11 +150,16 @@ def csv_sink(path: str, force: bool, classes: tuple[str, ...]) -> Iterator[Calla
         yield lambda answer: write(csv_row(classes, answer))
 
 
-def _row_writer(file: TextIO) -> Callable[[Iterable[Any]], object]:
+def _row_writer(file: TextIO) -> Callable[[Iterable[Any]], None]:
     """Writes rows of CSV; a lone carriage return, which not every version of `csv` quotes, is quoted."""
     plain = csv.writer(file, lineterminator="\n")
     quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-    return lambda row: (quoted if any("\r" in str(cell) for cell in row) else plain).writerow(row)
+
+    def write(row: Iterable[Any]) -> None:
+        cells = list(row)
+        (quoted if any("\r" in str(cell) for cell in cells) else plain).writerow(cells)
+
+    return write
 
 
 @contextmanager

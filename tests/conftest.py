@@ -14,6 +14,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image, ImageDraw
 
+from tellapart.catalog import Catalog, Entry
 from tellapart.classifier import Classifier
 
 # A busy machine is no fault of what is tested.
@@ -63,6 +64,26 @@ def fill(folder: Path, shapes: tuple[str, ...] = SHAPES[:2], n: int = 40, first:
             ending, options = ("jpg", {"quality": 95}) if i % 2 else ("png", {})
             draw(shape, i).save(folder / shape / f"{shape[:-1]}_{i:03d}.{ending}", **options)
     return folder
+
+
+def clouds(n: int, apart: float, n_classes: int = 2, d: int = 24, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Normal clouds, n a class, their centres `apart` standard deviations from the middle along an axis each."""
+    rng = np.random.default_rng(seed)
+    labels = np.repeat(np.arange(n_classes), n)
+    features = rng.normal(size=(len(labels), d))
+    features[np.arange(len(labels)), labels] += apart
+    return features.astype(np.float16), labels
+
+
+def listed(*groups: tuple[str | None, str, str, int, int]) -> Catalog:
+    """Of (split, class, beginning of the names, first number, how many)."""
+    entries = [
+        Entry(f"p/{split}/{label}/{begin}{first + i:04d}.jpg", label, split, "0")
+        for split, label, begin, first, n in groups
+        for i in range(n)
+    ]
+    classes = tuple(sorted({entry.label for entry in entries}))
+    return Catalog("p", "splits", classes, tuple(entries), (), ())
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import pytest
 from pagefindings import MARKUP, NO_TEXT, dirty
 from tellapart import checkpage, thumbnails
 from tellapart.errors import OutputError
+from tellapart.files import shown
 from tellapart.findings import KINDS, Finding, Findings, Proposal, ordered
 
 VOID = {"meta", "link", "img", "input", "wbr", "br"}
@@ -246,5 +247,5 @@ def test_no_text_of_the_page_needs_more_than_utf_8(tmp_path: Path):
     every = empty(
         found, root=f"photos{NO_TEXT}", classes={NO_TEXT: {"all": 1}}, notes=(NO_TEXT,), skipped=((NO_TEXT, NO_TEXT),)
     )
-    for piece in checkpage.page(every):
-        piece.encode("utf-8")
+    page = "".join(checkpage.page(every)).encode("utf-8")  # raises where a name kept bytes that are no text
+    assert page.decode("utf-8").count(shown(NO_TEXT)) >= 5  # root, class, note, and a skipped file with its reason

@@ -6,16 +6,8 @@ import numpy as np
 from sklearn.covariance import shrunk_covariance
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
+from conftest import clouds
 from tellapart import discriminants
-
-
-def clouds(n: int, apart: float, n_classes: int = 2, d: int = 24, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Normal clouds, n a class, their centres `apart` standard deviations from the middle along an axis each."""
-    rng = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(n_classes), n)
-    features = rng.normal(size=(len(labels), d))
-    features[np.arange(len(labels)), labels] += apart
-    return features.astype(np.float16), labels
 
 
 def test_the_discriminant_is_that_of_scikit_learn_fold_by_fold() -> None:

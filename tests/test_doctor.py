@@ -141,3 +141,20 @@ def test_the_full_check_names_wrong_labels_and_what_belongs_to_no_class(tmp_path
     growth = [each for each in found.of_kind("imbalance") if each.detail.get("topic") == "growth"]
     assert len(growth) == 1
     assert set(found.seconds) == {"look", "shortcuts", "copies", "features", "outliers", "labels", "growth"}
+
+
+def test_a_table_with_columns_of_its_own_goes_all_the_way(tmp_path: Path, cache: Path) -> None:
+    fill(tmp_path / "p", n=12)
+    files = sorted((tmp_path / "p").rglob("*.*"))
+    lines = ["file,animal", *(f"{path.name},{path.parent.name}" for path in files)]
+    (tmp_path / "l.csv").write_text("\n".join(lines))
+    table = ["--labels", str(tmp_path / "l.csv"), "--label-column", "animal"]
+    for arguments in (
+        ["check", str(tmp_path / "p"), *table, "--quick", "--fix-list", str(tmp_path / "moves.csv")],
+        ["apply", str(tmp_path / "moves.csv"), "--to", str(tmp_path / "clean"), "--label-column", "animal"],
+    ):
+        with pytest.raises(SystemExit) as end:
+            cli.main(arguments)
+        assert end.value.code == 0
+    clean = sorted(p.parent.name for p in (tmp_path / "clean").rglob("*.*") if not p.name.startswith("."))
+    assert clean == ["circles"] * 12 + ["squares"] * 12

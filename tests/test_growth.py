@@ -5,17 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from conftest import clouds
 from tellapart import growth
 from tellapart.findings import Finding
-
-
-def clouds(n: int, apart: float, n_classes: int = 2, d: int = 24, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Normal clouds, n a class, their centres `apart` standard deviations from the middle along an axis each."""
-    rng = np.random.default_rng(seed)
-    labels = np.repeat(np.arange(n_classes), n)
-    features = rng.normal(size=(len(labels), d))
-    features[np.arange(len(labels)), labels] += apart
-    return features.astype(np.float16), labels
 
 
 def test_a_curve_that_is_a_power_is_carried_on() -> None:

@@ -6,19 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2_contingency
 
+from conftest import listed
 from tellapart import sides
-from tellapart.catalog import Catalog, Entry
-
-
-def catalog(*groups: tuple[str | None, str, str, int, int]) -> Catalog:
-    """Of (split, class, beginning of the names, first number, how many)."""
-    entries = [
-        Entry(f"p/{split}/{label}/{begin}{first + i:04d}.jpg", label, split, "0")
-        for split, label, begin, first, n in groups
-        for i in range(n)
-    ]
-    classes = tuple(sorted({entry.label for entry in entries}))
-    return Catalog("p", "splits", classes, tuple(entries), (), ())
 
 
 def topics(found) -> list[tuple[str, str]]:
@@ -26,14 +15,14 @@ def topics(found) -> list[tuple[str, str]]:
 
 
 def test_a_plain_folder_has_nothing_to_tell() -> None:
-    assert sides.find(catalog((None, "cats", "c", 0, 50), (None, "dogs", "d", 0, 60))) == []
+    assert sides.find(listed((None, "cats", "c", 0, 50), (None, "dogs", "d", 0, 60))) == []
     mixed = [("train", "cats", "c", 0, 40), ("test", "cats", "c", 5, 20)]
-    assert sides.find(catalog(*mixed, ("train", "dogs", "d", 0, 40), ("test", "dogs", "d", 5, 20))) == []
+    assert sides.find(listed(*mixed, ("train", "dogs", "d", 0, 40), ("test", "dogs", "d", 5, 20))) == []
 
 
 def test_swapped_folders() -> None:
     found = sides.find(
-        catalog(*((s, c, c, 0, n) for s, n in (("train", 1000), ("test", 4000)) for c in ("cats", "dogs")))
+        listed(*((s, c, c, 0, n) for s, n in (("train", 1000), ("test", 4000)) for c in ("cats", "dogs")))
     )
     assert topics(found) == [("swapped", "warning")]
     assert found[0].message == (
@@ -43,7 +32,7 @@ def test_swapped_folders() -> None:
 
 def test_classes_missing_on_either_side() -> None:
     both = [("train", "cats", "x", 0, 50), ("test", "cats", "x", 0, 20)]
-    found = sides.find(catalog(*both, ("train", "dogs", "x", 0, 50), ("test", "owls", "x", 0, 20)))
+    found = sides.find(listed(*both, ("train", "dogs", "x", 0, 50), ("test", "owls", "x", 0, 20)))
     assert ("missing", "error") in topics(found)
     assert ("missing", "warning") in topics(found)
     assert [f.detail["classes"] for f in found if f.detail["topic"] == "missing"] == [["owls"], ["dogs"]]
@@ -52,7 +41,7 @@ def test_classes_missing_on_either_side() -> None:
 
 def test_shares_that_differ_are_tested_as_scipy_does() -> None:
     found = sides.find(
-        catalog(
+        listed(
             ("train", "a", "x", 0, 300),
             ("train", "b", "x", 0, 300),
             ("test", "a", "x", 0, 60),
@@ -70,7 +59,7 @@ def test_shares_that_differ_are_tested_as_scipy_does() -> None:
 
 def test_small_classes_and_a_large_one() -> None:
     small = ((None, "b", "y", 0, 1), (None, "c", "z", 0, 4), (None, "d", "w", 0, 9))
-    found = sides.find(catalog((None, "a", "x", 0, 400), *small))
+    found = sides.find(listed((None, "a", "x", 0, 400), *small))
     assert topics(found) == [("few", "error"), ("few", "warning"), ("few", "info"), ("ratio", "warning")]
     assert [list(f.detail["classes"]) for f in found[:3]] == [["b"], ["c"], ["d"]]
     assert found[0].message.startswith("1 of 4 classes has only 1 picture in all ('b'): ")

@@ -76,11 +76,14 @@ def _options(*decorators: Callable) -> Callable:
     return decorate
 
 
-_reading = _options(
+_table = _options(
     click.option("--labels", metavar="LABELS.csv", help="A table of path (or file name, or id) and label."),
     click.option("--path-column", metavar="NAME", help="The column of paths in LABELS.csv."),
     click.option("--label-column", metavar="NAME", help="The column of labels in LABELS.csv."),
     click.option("--split-column", metavar="NAME", help="The column of splits in LABELS.csv."),
+)
+_reading = _options(
+    _table,
     click.option("--group", metavar="NAME", help="A column of LABELS.csv: pictures of one value stay in one split."),
     click.option("--keep-conflicts", is_flag=True, help="Use a picture that stands in two classes, in both."),
 )
@@ -249,14 +252,14 @@ def check(
 @click.option("--to", metavar="CLEAN", required=True, help="The folder of the copy; new or empty.")
 @click.option("--photos", metavar="PHOTOS", help="The folder of pictures. [default: the one that the list is about]")
 @click.option("--copy", is_flag=True, help="Give every picture a file of its own, instead of links to the originals.")
-@click.option("--labels", metavar="LABELS.csv", help="The table of labels. [default: the one that the list names]")
+@_table
 @_json
 @_force
 @_debug
 def apply(fix_list: str, to: str, json_path: str | None, force: bool, debug: bool, **options: Any) -> None:
     """Make a cleaned copy, CLEAN, of a folder of pictures as FIX_LIST says, which `tellapart check --fix-list` wrote.
 
-    The originals are never moved, changed or deleted.
+    The originals are never moved, changed or deleted. Without --labels the table is the one that the list names.
     """
     from tellapart import cleaning
     from tellapart.progress import TerminalProgress

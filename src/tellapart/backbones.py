@@ -173,12 +173,6 @@ def pretrained(backbone: Backbone) -> dict[str, np.ndarray]:
     return weights.read(backbone.source)
 
 
-def imagenet_head(backbone: Backbone) -> Head:
-    """The classifier that the backbone was trained with: kernel (D, 1000), bias (1000,)."""
-    tensors = pretrained(backbone)
-    return Head(tensors["_fc.weight"].T, tensors["_fc.bias"])
-
-
 def network(backbone: Backbone, size_px: int, tensors: dict[str, np.ndarray] | None = None) -> keras.Model:
     """The backbone as a Keras model of standard layers, with its own weights or those of `tensors` in their place.
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tellapart import __version__, console, outputs
+from tellapart import __version__, arguments, console, outputs
 from tellapart.config import SHORTEST_BUDGET_S, budget_s
 from tellapart.errors import InputError, SettingsError, TellapartError
 from tellapart.files import shown
@@ -26,39 +26,8 @@ DONE, PROBLEM, USAGE, INTERRUPTED = 0, 1, 2, 130
 END_S = 0.5  # from the last output to the end of the process
 
 
-class _Numbers(click.ParamType):
-    """Whole numbers with commas between: 32,64,128."""
-
-    name = "N,N,…"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        if isinstance(value, tuple):
-            return value
-        try:
-            return tuple(int(part) for part in value.split(","))
-        except ValueError:
-            self.fail(f"must be whole numbers with commas between, like 32,64,128; got {value!r}.", param, ctx)
-
-
-class _Group(click.Group):
-    """Commands in the order in which they are needed; a mistyped one gets a suggestion."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(self.commands)
-
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            import difflib
-
-            near = difflib.get_close_matches(args[0], self.commands, n=1)
-            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(self.commands)}."
-            raise click.UsageError(f"No such command {args[0]!r}. {hint}", ctx) from error
-
-
 @click.group(
-    cls=_Group,
+    cls=arguments.Group,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Begin with: tellapart train PHOTOS, where PHOTOS has one folder of pictures for each class.",
 )
@@ -111,8 +80,8 @@ _debug = click.option("--debug", is_flag=True, help="Show where an error comes f
 @click.option("--optimizer", metavar="NAME", help="adadelta, adam, adamw, rmsprop or sgd.")
 @click.option("--learning-rate", type=float, metavar="RATE", help="The rate, or the highest of a schedule.")
 @click.option("--dropout", type=float, metavar="SHARE", help="Share of features dropped in training, 0 to 0.95.")
-@click.option("--conv", type=_Numbers(), help="Filters of each convolution (tutorial), like 32,64,128.")
-@click.option("--dense", type=_Numbers(), help="Units of each hidden dense layer (tutorial), like 256.")
+@click.option("--conv", type=arguments.Numbers(), help="Filters of each convolution (tutorial), like 32,64,128.")
+@click.option("--dense", type=arguments.Numbers(), help="Units of each hidden dense layer (tutorial), like 256.")
 @click.option(
     "--augment",
     metavar="NAME",
@@ -386,7 +355,7 @@ def info(model: str, json_path: str | None, force: bool, debug: bool) -> None:
     console.write_json(dict(bundle.manifest), json_path, force)
 
 
-@cli.group(cls=_Group)
+@cli.group(cls=arguments.Group)
 def cache() -> None:
     """The decoded pictures that are kept for the next run."""
 

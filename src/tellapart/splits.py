@@ -45,7 +45,7 @@ def assign(
     Entries that all have a split keep it, with these rules:
 
     - A content given to two splits stays in test, or else in validation; the others are dropped. Other groups that
-      were given to two splits stay where they are: see `torn`.
+      were given to two splits stay where they are: `check` names them.
     - train and test: validation is taken from train (`validation_fraction` of train).
     - train and validation: the test is taken from train (`test_fraction` of train).
     - train alone: as if none had a split. Without train: all as given.
@@ -171,16 +171,6 @@ def groups(entries: Sequence[Entry]) -> list[str]:
             # A content goes before a group's name, and the first content before the others.
             roots[max(a, b)] = min(a, b)
     return [root("c" + entry.content)[1:] for entry in entries]
-
-
-def torn(entries: Sequence[Entry], sides: Splits) -> list[tuple[int, ...]]:
-    """Groups that stand on two sides because the user's own splits have them so: indices of their entries."""
-    side_of = {index: side for side in SPLITS for index in getattr(sides, side)}
-    members: dict[str, list[int]] = defaultdict(list)
-    for index, key in enumerate(groups(entries)):
-        if index in side_of:
-            members[key].append(index)
-    return [tuple(each) for each in members.values() if len({side_of[index] for index in each}) > 1]
 
 
 def _key(seed: int) -> bytes:

@@ -1,0 +1,38 @@
+"""Kinds of arguments and groups of commands that click itself does not have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+
+class Numbers(click.ParamType):
+    """Whole numbers with commas between: 32,64,128."""
+
+    name = "N,N,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(f"must be whole numbers with commas between, like 32,64,128; got {value!r}.", param, ctx)
+
+
+class Group(click.Group):
+    """Commands in the order in which they are needed; a mistyped one gets a suggestion."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.commands, n=1)
+            hint = f"Did you mean {near[0]}?" if near else f"There are: {', '.join(self.commands)}."
+            raise click.UsageError(f"No such command {args[0]!r}. {hint}", ctx) from error

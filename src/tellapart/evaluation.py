@@ -13,6 +13,27 @@ from tellapart import metrics
 from tellapart.files import shown
 
 
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """How a model fared on a part of the pictures."""
+
+    by: str  # what the parts were made by: "folder", "size", "brightness", or the name of a CSV's column
+    name: str  # which part: "night", "under 120 px"
+    n: int  # pictures in it, at least 1
+    n_right: int
+    worse: bool = False  # whether it is surely worse than the other pictures, all parts that were looked at considered
+
+    @property
+    def accuracy(self) -> float:
+        """The share of right answers, 0–1."""
+        return self.n_right / self.n
+
+    @property
+    def accuracy_interval(self) -> tuple[float, float]:
+        """The 95 % Wilson interval of `accuracy`."""
+        return metrics.wilson_interval(self.n_right, self.n)
+
+
 @dataclass(frozen=True, slots=True, repr=False)
 class Evaluation:
     """How a model fared on pictures whose label is known: all of it follows from the first four fields."""
@@ -25,6 +46,14 @@ class Evaluation:
     split: str | None = None  # which split of the input was taken; None where it has none
     trained_on: np.ndarray = field(default_factory=lambda: np.zeros(0, bool))  # bool (N,): was it a training picture
     notes: tuple[str, ...] = ()  # sentences about how the input was read
+    # Why the model declines to answer each picture, str (N,), "" where it answers; empty: it answers all.
+    declined: tuple[str, ...] = ()
+    slices: tuple[Slice, ...] = ()  # parts of the pictures, those of one kind together
+
+    @property
+    def answered(self) -> np.ndarray:
+        """Which pictures the model answers, bool (N,)."""
+        return np.array([not why for why in self.declined]) if self.declined else np.ones(self.n, bool)
 
     @property
     def n(self) -> int:
@@ -77,6 +106,8 @@ class Evaluation:
             labels=self.labels[keep],
             paths=tuple(path for path, kept in zip(self.paths, keep, strict=True) if kept),
             trained_on=np.zeros(int(keep.sum()), bool),
+            declined=tuple(why for why, kept in zip(self.declined, keep, strict=True) if kept) if self.declined else (),
+            slices=(),
         )
 
     def as_dict(self) -> dict[str, Any]:

@@ -50,6 +50,9 @@ class Prediction:
     probabilities: dict[str, float] = field(default_factory=dict)  # by class name, in class order; sum 1
     unknown: bool = False  # the model declined to answer
     error: str | None = None  # why the picture could not be read
+    reason: str | None = None  # why it declined, in a sentence
+    label_set: tuple[str, ...] | None = None  # classes among which the right one is, at the coverage that was asked for
+    strangeness: float | None = None  # share of the model's own held-out pictures that are less strange, 0–1
 
     @property
     def ranked(self) -> list[tuple[str, float]]:
@@ -65,6 +68,9 @@ class Prediction:
             "probabilities": self.probabilities,
             "unknown": self.unknown,
             "error": self.error,
+            "reason": self.reason,
+            "label_set": None if self.label_set is None else list(self.label_set),
+            "strangeness": self.strangeness,
         }
 
 

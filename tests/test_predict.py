@@ -29,7 +29,7 @@ def test_every_file_has_its_row_in_the_order_asked(trained: Classifier, photos: 
         else:
             assert answer.as_dict() | {"error": None} == {
                 "path": str(path), "label": None, "probability": None, "probabilities": {}, "unknown": False,
-                "error": None,
+                "error": None, "reason": None, "label_set": None, "strangeness": None,
             }  # fmt: skip
 
 
@@ -200,7 +200,8 @@ def test_temperature_softens_by_the_stored_number(trained: Classifier) -> None:
     from tellapart.bundle import Bundle
     from tellapart.predict import Predictor
 
-    soft = Predictor(Bundle(dict(trained.bundle.manifest) | {"temperature": 2.0}, trained.bundle.members))
+    hot = 2 * trained.bundle.manifest["temperature"]
+    soft = Predictor(Bundle(dict(trained.bundle.manifest) | {"temperature": hot}, trained.bundle.members))
     batch = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     plain = trained.predictor.probabilities(batch)
     # Of two classes the log of the ratio halves.
@@ -245,8 +246,8 @@ def test_a_near_tie_is_asked_again_exactly(trained: Classifier, photos: Path, mo
     run = streams.Stream.run
 
     def rounding(self, batches):
-        for (logits,) in run(self, batches):
-            yield (0 * logits + [[0.0, 0.1]],)
+        for logits, embedding in run(self, batches):
+            yield 0 * logits + [[0.0, 0.1]], embedding
 
     monkeypatch.setattr(streams.Stream, "run", rounding)
     (alone,) = trained.predictor.answers([Question(str(path))])

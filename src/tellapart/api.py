@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tellapart import catalog as catalogs
-from tellapart import doctor, mirrors, networks, outputs, pipeline, plans, previews, transfer
+from tellapart import doctor, guards, judgement, mirrors, networks, outputs, pipeline, plans, previews, transfer
 from tellapart.bundle import Bundle
 from tellapart.cache import cache_folder
 from tellapart.classifier import Classifier, PathLike, Reading, load, require, require_keras
@@ -57,6 +57,8 @@ def train(
     model: keras.Model | None = None,
     seed: int = 0,
     budget: str | float | None = None,
+    sure: float | None = None,
+    answer: float | None = None,
     cache: PathLike | None = None,
     force: bool = False,
     tensorboard: PathLike | None = None,
@@ -77,6 +79,9 @@ def train(
         seed: decides splits, first weights, order and augmentation.
         budget: the time to use, "60s", "5m", "1h30m" or a number of seconds, from now to the end: never over it by
             more than a tenth, under it only when more would not help. Left out, accuracy in the least time.
+        sure: the share of its answers, 0–1, that must be right: what is less probable it calls unknown.
+        answer: or the share of pictures that it must answer: the least probable others it calls unknown. Without either
+            it answers whatever looks like one of the classes.
         cache: the folder for decoded pictures.
         force: replace `output` where it exists.
         tensorboard: a folder for TensorBoard's log.
@@ -101,6 +106,7 @@ def train(
     times: dict[str, float] = {}
     seconds = budget_s(budget)
     deadline = None if seconds is None else time.monotonic() + seconds
+    targets = guards.Targets(sure, answer)
     with _told(progress) as said, _timed(times, "total"):
         if output is not None:
             outputs.check(output, force=force)
@@ -151,6 +157,8 @@ def train(
             )
             if rival is not None:
                 learned = _better(learned, rival, catalog, seed=seed, cache=_cache(cache), said=said)
+        if sure is not None or answer is not None:
+            learned = _aimed(learned, targets, said)
         classifier = Classifier(learned.bundle, learned.evaluation)
         if output is not None:
             with _timed(times, "save"):
@@ -185,6 +193,16 @@ class _Learned:
         """The one to believe."""
         best = ("test", transfer.CROSS_VALIDATION, "validation")
         return next(self.evaluations[side] for side in best if side in self.evaluations)
+
+
+def _aimed(learned: _Learned, targets: guards.Targets, said: Progress) -> _Learned:
+    """With the targets that the user stated; as it is where they cannot be met, which is no reason to lose it."""
+    try:
+        bundle, evaluations = judgement.aimed(learned.bundle, learned.evaluations, targets)
+    except SettingsError as error:
+        said.note(f"It answers whatever looks like one of the classes, since {error}")
+        return learned
+    return dataclasses.replace(learned, bundle=bundle, evaluations=evaluations)
 
 
 def _first(catalog: catalogs.Catalog, choice: plans.Choice, *, seed: int, short: bool) -> list[int]:

@@ -59,6 +59,17 @@ _reading = _options(
 _json = click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - is standard output.")
 _force = click.option("--force", is_flag=True, help="Replace outputs that exist.")
 _cache = click.option("--cache", metavar="DIR", help="The folder for decoded pictures, for this run.")
+_targets = _options(
+    click.option(
+        "--sure",
+        type=arguments.Share(),
+        metavar="SHARE",
+        help="Answer only where this share of answers is right, like 0.99.",
+    ),
+    click.option(
+        "--answer", type=arguments.Share(), metavar="SHARE", help="Or: answer this share of pictures, the surest."
+    ),
+)
 _debug = click.option("--debug", is_flag=True, help="Show where an error comes from.")
 
 
@@ -91,6 +102,7 @@ _debug = click.option("--debug", is_flag=True, help="Show where an error comes f
 @click.option("--patience", type=int, metavar="N", help="Stop after N epochs without a better validation accuracy.")
 @click.option("--precision", metavar="NAME", help="auto, float32 or mixed_bfloat16.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides splits, first weights and order.")
+@_targets
 @_reading
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard's log there.")
 @click.option("--history", metavar="FILE.csv", help="Write the learning curves there too, one row an epoch.")
@@ -132,7 +144,7 @@ def train(
         _draw_variants(photos, show_augment, json_path, force, options)
         return
     if dry_run:
-        for only_train in ("seed", "tensorboard", "budget"):
+        for only_train in ("seed", "tensorboard", "budget", "sure", "answer"):
             del options[only_train]
         plan = api.plan(photos, **options)
         console.say(summaries.planned(plan), json_path)
@@ -156,7 +168,7 @@ def train(
 def _draw_variants(photos: str, path: str, json_path: str | None, force: bool, options: dict[str, Any]) -> None:
     from tellapart import api, sheets
 
-    for only_train in ("cache", "tensorboard"):
+    for only_train in ("cache", "tensorboard", "sure", "answer"):
         del options[only_train]
     preview = api.preview(photos, **options)
     sheets.save(sheets.variants(preview), path, force=force)
@@ -276,6 +288,13 @@ def evaluate(model: str, photos: str, json_path: str | None, force: bool, debug:
 @click.argument("pictures", nargs=-1, required=True)
 @click.option("--csv", "csv_path", metavar="FILE", help="Write a row a picture as CSV; - is standard output.")
 @click.option("--copy-to", metavar="DIR", help="Copy each picture into DIR/<class>, DIR/unknown or DIR/unreadable.")
+@_targets
+@click.option(
+    "--coverage",
+    type=arguments.Share(),
+    metavar="SHARE",
+    help="Give the set of classes that holds the right one so often, like 0.95.",
+)
 @_json
 @_force
 @_debug
@@ -284,16 +303,23 @@ def predict(
     pictures: tuple[str, ...],
     csv_path: str | None,
     copy_to: str | None,
+    sure: float | None,
+    answer: float | None,
+    coverage: float | None,
     json_path: str | None,
     force: bool,
     debug: bool,
 ) -> None:
     """Answer what is on PICTURES: files, or folders that are walked to the bottom.
 
+    What looks like none of the classes is answered "unknown". With --sure or --answer so is what the model is not sure
+    enough of.
+
     With --copy-to the originals stay as they are, and no file is overwritten: a name that is taken gets a number.
     --force lets DIR hold something already.
     """
     from tellapart.bundle import read
+    from tellapart.guards import Targets
     from tellapart.predict import NO_SUCH_FILE, Predictor, questions
     from tellapart.sorting import Sorter
 
@@ -302,28 +328,34 @@ def predict(
     console.check_apart({"--csv": csv_path, "--json": json_path, "--copy-to": copy_to})
     for path in (csv_path, json_path):
         console.check_output(path, force)
-    predictor = Predictor(read(model))
+    targets = None if sure is None and answer is None else Targets(sure, answer)
+    predictor = Predictor(read(model), targets=targets, coverage=coverage)
     sorter = None if copy_to is None else Sorter(copy_to, predictor.classes, asked=pictures, force=force)
     silent = console.STANDARD_OUTPUT in (csv_path, json_path)
     counts: Counter[str] = Counter()
     n, n_read, missing, unreadable = 0, 0, None, None
     with ExitStack() as stack:
+        sets = predictor.gives_sets
         sinks = [
-            *(stack.enter_context(console.csv_sink(path, force, predictor.classes)) for path in [csv_path] if path),
+            *(
+                stack.enter_context(console.csv_sink(path, force, predictor.classes, sets=sets))
+                for path in [csv_path]
+                if path
+            ),
             *(stack.enter_context(console.json_sink(path, force)) for path in [json_path] if path),
             *([] if silent else [console.text_sink()]),
             *([] if sorter is None else [stack.enter_context(sorter).add]),
         ]
-        for answer in predictor.answers(questions(pictures, leave_out=copy_to)):
+        for one in predictor.answers(questions(pictures, leave_out=copy_to)):
             for sink in sinks:
-                sink(answer)
+                sink(one)
             n += 1
-            n_read += answer.error is None
-            counts["not read" if answer.error else answer.label or "unknown"] += 1
-            if answer.error == NO_SUCH_FILE:
-                missing = missing or shown(answer.path) or "''"
-            elif answer.error:
-                unreadable = unreadable or f"{shown(answer.path)}: {answer.error}"
+            n_read += one.error is None
+            counts["not read" if one.error else one.label or "unknown"] += 1
+            if one.error == NO_SUCH_FILE:
+                missing = missing or shown(one.path) or "''"
+            elif one.error:
+                unreadable = unreadable or f"{shown(one.path)}: {one.error}"
     if n > 1 and not silent:
         click.echo(", ".join(f"{shown(name)}: {count:,}" for name, count in counts.most_common()))
     if sorter is not None:

@@ -141,13 +141,13 @@ def write_lines(lines: Iterable[str], path: str, force: bool) -> None:
 
 
 @contextmanager
-def csv_sink(path: str, force: bool, classes: tuple[str, ...]) -> Iterator[Callable[[Prediction], None]]:
+def csv_sink(path: str, force: bool, classes: tuple[str, ...], *, sets: bool) -> Iterator[Callable[[Prediction], None]]:
     from tellapart.predict import csv_header, csv_row
 
     with stream(path, force, CSV_ERRORS) as file:
         write = _row_writer(file)
-        write(csv_header(classes))
-        yield lambda answer: write(csv_row(classes, answer))
+        write(csv_header(classes, sets=sets))
+        yield lambda answer: write(csv_row(classes, answer, sets=sets))
 
 
 def _row_writer(file: TextIO) -> Callable[[Iterable[Any]], None]:

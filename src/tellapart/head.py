@@ -72,7 +72,12 @@ def fit(
 
 def probabilities(head: Head, features: np.ndarray) -> np.ndarray:
     """What a head makes of features, float (N, D): float64 (N, C)."""
-    return metrics.softmax(np.asarray(features, np.float32) @ head.kernel + head.bias)
+    return metrics.softmax(logits(head, features))
+
+
+def logits(head: Head, features: np.ndarray) -> np.ndarray:
+    """What a head makes of features, float (N, D), before they become probabilities: float32 (N, C)."""
+    return np.asarray(features, np.float32) @ head.kernel + head.bias
 
 
 def learn(features: np.ndarray, labels: np.ndarray, n_classes: int, strength: float) -> Head:

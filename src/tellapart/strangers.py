@@ -26,6 +26,7 @@ import numpy as np
 
 from tellapart.errors import BundleError
 
+MEMBER = "strangers.npz"  # of a bundle
 MOST = 8_000  # pictures that are learned from
 SHARE = 0.9  # of the variance of embeddings, in the principal subspace
 MOST_AXES = 256

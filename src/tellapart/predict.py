@@ -29,6 +29,7 @@ from tellapart.files import walk
 BATCH = 32  # pictures the engine sees at once
 MANY = 64  # pictures from which on the fastest way to run the graph is worth its start
 NEAR = 0.6  # lead of the first logit over the second, below which an answer by a rounding way is asked again
+NEAR_STRANGE = 0.8  # distance of a score of strangeness from its threshold, likewise; rounding moved it by 0.75 at most
 NO_SUCH_FILE = "no such file or folder"
 
 
@@ -187,15 +188,26 @@ class Predictor:
         for logits, embedding in streams.Stream(graph, [LOGITS, EMBEDDING], way).run(batches()):
             group = groups.popleft()
             rows = self._rows(Outputs(logits, embedding))
-            first_two = np.sort(logits, axis=1)[:, -2:]
-            near = np.flatnonzero(first_two[:, 1] - first_two[:, 0] < NEAR)
-            if way not in streams.EXACT and len(near):
+            near = [] if way in streams.EXACT else self._near(logits, rows)
+            if len(near):
                 pixels = [found for _, found in group if not isinstance(found, str)]
                 again = self._rows(self._engine.run(np.stack([pixels[i] for i in near])))
                 for i, row in zip(near, again, strict=True):
                     rows[i] = row
             yield from self._predictions(group, iter(rows))
         yield from self._predictions(groups.popleft(), iter(()))
+
+    def _near(self, logits: np.ndarray, rows: list[Row]) -> np.ndarray:
+        """Pictures whose answer may hang on rounding, int64: nearly a tie, or near a threshold of the guards."""
+        first_two = np.sort(logits, axis=1)[:, -2:]
+        lead = first_two[:, 1] - first_two[:, 0]
+        confidence = np.clip([row.max() for row, _ in rows], 1e-9, 1 - 1e-9)
+        threshold = np.clip(self.guards.confidence, 1e-9, 1 - 1e-9)
+        apart = np.abs(np.log(confidence / (1 - confidence)) - np.log(threshold / (1 - threshold)))
+        strange = np.array([-np.inf if score is None else score for _, score in rows])
+        return np.flatnonzero(
+            (lead < NEAR) | (apart < NEAR) | (np.abs(strange - self.guards.strangeness) < NEAR_STRANGE)
+        )
 
     def _load(self, question: Question) -> np.ndarray | str:
         """The picture's pixels, or why there are none."""

@@ -299,6 +299,7 @@ def pack(
             "pictures": prepared.counts(),
             "skipped": len(prepared.skipped),
             "unused": prepared.n_unused,
+            "labels": prepared.labels[prepared.sides["train"]].tolist(),  # of the embeddings, as places in `classes`
         },
         "provenance": provenance.record(prepared.catalog.fingerprint, recipe.as_dict(), seed),
     }

@@ -209,7 +209,7 @@ def run(
         "preprocess": how.as_dict(),
         **judged_by.as_dict(),
         "metrics": {side: each.record() for side, each in evaluations.items()},
-        "training": record,
+        "training": {**record, "labels": look.labels(train).tolist()},  # of the embeddings, as places in `classes`
         "provenance": provenance.record(catalog.fingerprint, recipe.as_dict(), seed) | {"backbone": network.as_dict()},
     }
     bundle = bundles.make(

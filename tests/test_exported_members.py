@@ -14,7 +14,7 @@ HEAVY = {"keras", "tensorflow", "sklearn", "scipy", "onnx", "tf2onnx", "jax", "t
 
 def test_the_public_names() -> None:
     assert tellapart.__all__ == [
-        "Augmentation", "Classifier", "Datasets", "Evaluation", "Finding", "Findings", "Prediction",
+        "Augmentation", "Classifier", "Comparison", "Datasets", "Evaluation", "Finding", "Findings", "Prediction",
         "TellapartError", "__version__", "apply", "check", "datasets", "load", "plan", "sheet", "show_augment", "train",
     ]  # fmt: skip
     assert dir(tellapart) == tellapart.__all__

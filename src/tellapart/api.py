@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tellapart import catalog as catalogs
-from tellapart import doctor, mirrors, networks, outputs, pipeline, plans, previews, transfer
+from tellapart import doctor, mirrors, networks, outputs, pipeline, plans, previews, runs, tracking, transfer
 from tellapart.bundle import Bundle
 from tellapart.cache import cache_folder
-from tellapart.classifier import Classifier, PathLike, Reading, load, require, require_keras
+from tellapart.classifier import Classifier, PathLike, Reading, load, require_keras
 from tellapart.config import TRANSFER, TUTORIAL, Recipe, Transfer, budget_s
 from tellapart.errors import SettingsError
 from tellapart.evaluation import Evaluation
@@ -143,7 +143,7 @@ def train(
                 keep_optimizer=settings.get("optimizer") is None and settings.get("learning_rate") is None,
                 seed=seed,
                 cache=_cache(cache),
-                callbacks=[*callbacks, *_tensorboard(tensorboard)],
+                callbacks=[*callbacks, *tracking.keras_callbacks(tensorboard)],
                 times=times,
                 said=said,
                 deadline=deadline,
@@ -166,6 +166,9 @@ def train(
         "validation_accuracy": validation.accuracy if validation else None,
         "bundle": None if output is None else str(output),
     }
+    unrecorded = runs.record(classifier, photos=photos, output=output, budget=budget)
+    if unrecorded:
+        said.note(unrecorded)
     return classifier
 
 
@@ -464,15 +467,6 @@ def _own_size(model: keras.Model | None, n_classes: int) -> int | None:
 
     graphs.check(model, n_classes)
     return int(model.inputs[0].shape[1])
-
-
-def _tensorboard(folder: PathLike | None) -> list[keras.callbacks.Callback]:
-    if folder is None:
-        return []
-    require("tensorboard", "TensorBoard", "tensorboard")
-    import keras
-
-    return [keras.callbacks.TensorBoard(str(folder), write_graph=False)]
 
 
 def _told(progress: Progress | bool) -> Progress:

@@ -7,14 +7,15 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tellapart import __version__, arguments, console, outputs
+from tellapart import __version__, arguments, console, outputs, trials
+from tellapart import options as shared
 from tellapart.config import SHORTEST_BUDGET_S, budget_s
 from tellapart.errors import InputError, SettingsError, TellapartError
 from tellapart.files import shown
@@ -36,30 +37,8 @@ def cli() -> None:
     """Folders of labelled pictures in; an image classifier that you can trust, explain and ship out."""
 
 
-def _options(*decorators: Callable) -> Callable:
-    def decorate(function: Callable) -> Callable:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return decorate
-
-
-_table = _options(
-    click.option("--labels", metavar="LABELS.csv", help="A table of path (or file name, or id) and label."),
-    click.option("--path-column", metavar="NAME", help="The column of paths in LABELS.csv."),
-    click.option("--label-column", metavar="NAME", help="The column of labels in LABELS.csv."),
-    click.option("--split-column", metavar="NAME", help="The column of splits in LABELS.csv."),
-)
-_reading = _options(
-    _table,
-    click.option("--group", metavar="NAME", help="A column of LABELS.csv: pictures of one value stay in one split."),
-    click.option("--keep-conflicts", is_flag=True, help="Use a picture that stands in two classes, in both."),
-)
-_json = click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - is standard output.")
-_force = click.option("--force", is_flag=True, help="Replace outputs that exist.")
-_cache = click.option("--cache", metavar="DIR", help="The folder for decoded pictures, for this run.")
-_debug = click.option("--debug", is_flag=True, help="Show where an error comes from.")
+_table, _reading, _json, _force = shared.table, shared.reading, shared.json, shared.force
+_cache, _debug = shared.cache, shared.debug
 
 
 @cli.command(short_help="Learn the classes of a folder of pictures.")
@@ -190,8 +169,7 @@ def check(
     """Find broken files, copies, leaks, wrong labels, shortcuts and more in PHOTOS; nothing in it is changed."""
     from tellapart import api, findings, moves, summaries
 
-    if csv_path == json_path == console.STANDARD_OUTPUT:
-        raise click.UsageError("Only one of --csv and --json can be standard output. Give the other one a file.")
+    console.check_one_standard_output({"--csv": csv_path, "--json": json_path})
     asked = {"--html": html_path, "--csv": csv_path, "--fix-list": fix_list, "--json": json_path}
     console.check_apart(asked)
     for path in asked.values():
@@ -297,8 +275,7 @@ def predict(
     from tellapart.predict import NO_SUCH_FILE, Predictor, questions
     from tellapart.sorting import Sorter
 
-    if csv_path == json_path == console.STANDARD_OUTPUT:
-        raise click.UsageError("Only one of --csv and --json can be standard output. Give the other one a file.")
+    console.check_one_standard_output({"--csv": csv_path, "--json": json_path})
     console.check_apart({"--csv": csv_path, "--json": json_path, "--copy-to": copy_to})
     for path in (csv_path, json_path):
         console.check_output(path, force)
@@ -337,6 +314,10 @@ def predict(
     if not n_read:
         none = "The picture could not be read:" if n == 1 else f"None of {n:,} pictures could be read, e.g."
         _fail(f"{none} {unreadable}. Give pictures that open.")
+
+
+cli.add_command(trials.compare)
+cli.add_command(trials.history)
 
 
 @cli.command(short_help="Say what a model is and how good.")

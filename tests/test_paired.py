@@ -1,0 +1,105 @@
+"""Paired statistics against published values, scipy and simulation."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from tellapart import paired
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost"),
+    [(0, 0), (1, 0), (0, 1), (3, 9), (12, 9), (24, 5), (6, 16), (100, 140), (4000, 3800), (0, 900), (5000, 5000)],
+)
+def test_mcnemar_is_the_two_sided_binomial_test(gained: int, lost: int) -> None:
+    expected = stats.binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    assert paired.mcnemar(gained, lost) == pytest.approx(expected, rel=1e-8)
+    assert paired.mcnemar(lost, gained) == paired.mcnemar(gained, lost)
+
+
+def test_mcnemar_by_hand() -> None:
+    """All of five on one side: 2 · (1/2)⁵."""
+    assert paired.mcnemar(5, 0) == pytest.approx(1 / 16)
+    assert paired.mcnemar(1, 5) == pytest.approx(2 * (1 + 6) / 2**6)
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "n", "low", "high"),
+    [
+        # Fagerland, Lydersen, Laake, "Statistical Analysis of Contingency Tables" (2017), chapter 8: Bentur et al. 2009.
+        (1, 7, 21, -0.517, -0.026),
+        # The same: Cavo et al. 2012.
+        (6, 16, 161, -0.1240, -0.0054),
+    ],
+)
+def test_the_score_interval_is_the_published_one(gained: int, lost: int, n: int, low: float, high: float) -> None:
+    found = [paired._where_score_is(z, gained, lost, n) for z in (paired.Z_95, -paired.Z_95)]
+    digits = len(str(high).split(".")[1])
+    assert [round(each, digits) for each in found] == [low, high]
+
+
+def test_where_the_exact_test_cannot_tell_the_interval_reaches_zero() -> None:
+    """Cavo et al.: Tango's interval leaves 0 out, but the exact test gives 0.0525."""
+    assert paired.mcnemar(6, 16) == pytest.approx(0.0525, abs=1e-4)
+    assert not paired.tells_apart(6, 16)
+    low, high = paired.difference_interval(6, 16, 161)
+    assert (low, high) == (pytest.approx(-0.1240, abs=1e-4), 0.0)
+
+
+def test_test_and_interval_never_say_two_things() -> None:
+    for telling in range(60):
+        for gained in range(telling + 1):
+            low, high = paired.difference_interval(gained, telling - gained, 200)
+            assert -1 <= low <= (2 * gained - telling) / 200 <= high <= 1
+            assert (low > 0 or high < 0) == paired.tells_apart(gained, telling - gained)
+
+
+def test_the_interval_at_its_ends() -> None:
+    assert paired.difference_interval(0, 0, 0) == (-1.0, 1.0)
+    # Without a picture that tells, the score is n·δ / √(n δ (1 − δ)): the limit is z² / (n + z²).
+    limit = paired.Z_95**2 / (100 + paired.Z_95**2)
+    assert paired.difference_interval(0, 0, 100) == pytest.approx((-limit, limit))
+    assert paired.difference_interval(40, 0, 40)[1] == pytest.approx(1.0)
+    low, high = paired.difference_interval(12, 9, 2000)
+    assert paired.difference_interval(9, 12, 2000) == pytest.approx((-high, -low))
+
+
+def test_how_many_pictures_it_takes_finds_the_difference_four_times_in_five() -> None:
+    n = paired.needed(30, 10, 1000)
+    assert n is not None
+    assert n == math.ceil(((1.959964 * math.sqrt(0.04) + 0.841621 * math.sqrt(0.04 - 0.02**2)) / 0.02) ** 2)
+    rng = np.random.default_rng(0)
+    telling = rng.binomial(n, 0.04, 400)
+    gained = rng.binomial(telling, 0.75)
+    found = [paired.tells_apart(g, t - g) for g, t in zip(gained.tolist(), telling.tolist(), strict=True)]
+    assert 0.7 < np.mean(found) < 0.87
+    assert paired.needed(7, 7, 100) is None
+
+
+@pytest.mark.parametrize("p_right", [(0.98, 0.98), (0.9, 0.95), (0.7, 0.6)])
+def test_the_interval_holds_the_truth_and_chance_is_seldom_taken_for_a_difference(p_right: tuple[float, float]) -> None:
+    """benchmarks/paired.py does it at length."""
+    rng = np.random.default_rng(1)
+    covered = wrong = 0
+    for _ in range(500):
+        ease = rng.random(200)
+        a, b = (ease + rng.normal(0, 0.05, 200) < p for p in p_right)
+        gained, lost = int((b & ~a).sum()), int((a & ~b).sum())
+        low, high = paired.difference_interval(gained, lost, 200)
+        truth = p_right[1] - p_right[0]
+        covered += low - 0.005 <= truth <= high + 0.005  # the noise moves the truth by a little
+        wrong += paired.tells_apart(gained, lost) and truth == 0
+    assert covered >= 0.94 * 500
+    assert wrong <= 0.05 * 500
+
+
+def test_the_bootstrap_is_close_to_the_normal_interval_of_a_mean() -> None:
+    rng = np.random.default_rng(2)
+    differences = rng.normal([0.5, -1.0], [1.0, 2.0], (400, 2))
+    for (low, high), column in zip(paired.mean_intervals(differences), differences.T, strict=True):
+        half = 1.96 * column.std() / math.sqrt(400)
+        assert low == pytest.approx(column.mean() - half, abs=0.25 * half)
+        assert high == pytest.approx(column.mean() + half, abs=0.25 * half)
+    assert paired.mean_intervals(differences) == paired.mean_intervals(differences)

@@ -28,7 +28,7 @@ def test_mcnemar_by_hand() -> None:
 @pytest.mark.parametrize(
     ("gained", "lost", "n", "low", "high"),
     [
-        # Fagerland, Lydersen, Laake, "Statistical Analysis of Contingency Tables" (2017), chapter 8: Bentur et al. 2009.
+        # Fagerland, Lydersen, Laake, "Statistical Analysis of Contingency Tables" (2017), ch. 8: Bentur et al. 2009.
         (1, 7, 21, -0.517, -0.026),
         # The same: Cavo et al. 2012.
         (6, 16, 161, -0.1240, -0.0054),

@@ -79,7 +79,7 @@ def train(
             more than a tenth, under it only when more would not help. Left out, accuracy in the least time.
         cache: the folder for decoded pictures.
         force: replace `output` where it exists.
-        tensorboard: a folder for TensorBoard's log.
+        tensorboard: a folder for TensorBoard's log: epochs, or the rounds of transfer.
         callbacks: Keras callbacks to call as well.
         progress: True for bars and notes on standard error, False for silence, or an object that is told of them.
         options: `labels`, `path_column`, `label_column`, `split_column`, `group`, `keep_conflicts` (see `Reading`), and
@@ -104,6 +104,7 @@ def train(
     with _told(progress) as said, _timed(times, "total"):
         if output is not None:
             outputs.check(output, force=force)
+        tracking.check(tensorboard=tensorboard)
         with _timed(times, "read"):
             catalog = _scan(photos, reading, said)
         own_size_px = _own_size(model, len(catalog.classes))
@@ -166,9 +167,10 @@ def train(
         "validation_accuracy": validation.accuracy if validation else None,
         "bundle": None if output is None else str(output),
     }
-    unrecorded = runs.record(classifier, photos=photos, output=output, budget=budget)
-    if unrecorded:
-        said.note(unrecorded)
+    failed = [runs.record(classifier, photos=photos, output=output, budget=budget)]
+    failed.append(tracking.rounds(classifier, tensorboard))
+    for note in filter(None, failed):
+        said.note(note)
     return classifier
 
 

@@ -72,6 +72,8 @@ _cache, _debug = shared.cache, shared.debug
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides splits, first weights and order.")
 @_reading
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard's log there.")
+@click.option("--mlflow", metavar="DIR_OR_URI", help="Log to MLflow: into a folder, or to the server of an address.")
+@click.option("--wandb", metavar="DIR", help="Write an offline run of Weights & Biases there; nothing is sent.")
 @click.option("--history", metavar="FILE.csv", help="Write the learning curves there too, one row an epoch.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, how long it takes and how much disk.")
 @click.option("--show-augment", metavar="FILE.png", help="Draw some pictures as training would vary them; no training.")
@@ -88,6 +90,8 @@ def train(
     photos: str,
     output: str | None,
     history: str | None,
+    mlflow: str | None,
+    wandb: str | None,
     json_path: str | None,
     dry_run: bool,
     show_augment: str | None,
@@ -99,10 +103,11 @@ def train(
 
     PHOTOS has one folder of pictures for each class, or folders train, val and test with these in them.
     """
-    from tellapart import api, summaries
+    from tellapart import api, summaries, tracking
 
     console.check_output(json_path, force)
     console.check_output(history, force)
+    tracking.check(mlflow=mlflow, wandb=wandb)
     if show_augment is not None:
         if dry_run:
             raise click.UsageError("Only one of --dry-run and --show-augment can be done. Leave one of them out.")
@@ -128,6 +133,8 @@ def train(
     console.write_json(result, json_path, force)
     if history is not None:
         outputs.write_text(history, classifier.bundle.members["history.csv"].decode(), force=force)
+    for line in tracking.log(classifier, mlflow=mlflow, wandb=wandb, artifacts=[target]):
+        console.say(line, json_path)
     if classifier.report["training"]["interrupted"]:
         sys.exit(INTERRUPTED)
 

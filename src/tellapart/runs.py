@@ -1,8 +1,8 @@
 """The log of what was trained on this machine: one line of JSON a training, which `tellapart history` lists.
 
 It lies in the user's data folder, not in the cache, which may be cleared: $TELLAPART_RUNS names another file, or is
-`off` to keep none. A line is appended in one write, so two trainings that end together do not mix theirs; the file can be
-read by its owner alone, for it has paths and commands. That it cannot be written ends no training.
+`off` to keep none. A line is appended in one write, so two trainings that end together do not mix theirs; the file can
+be read by its owner alone, for it has paths and commands. That it cannot be written ends no training.
 """
 
 from __future__ import annotations
@@ -210,7 +210,7 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
     numbers = [*interval, *(run.get(name) for name in ("accuracy", "n", "log_loss", "seconds", "size_px", "seed"))]
     if len(interval) != 2 or not all(each is None or _number(each) for each in numbers):
         return None
-    return {name: None for name in COLUMNS} | run
+    return dict.fromkeys(COLUMNS) | run
 
 
 def _number(value: Any) -> bool:

@@ -12,6 +12,7 @@ import csv
 import io
 import os
 import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,24 +51,28 @@ def keras_callbacks(tensorboard: PathLike | None) -> list[keras.callbacks.Callba
     return [keras.callbacks.TensorBoard(str(tensorboard), write_graph=False)]
 
 
-def write_tensorboard(classifier: Classifier, folder: PathLike) -> None:
-    """The learning record of a training without Keras, for TensorBoard: a step a round.
+def rounds(classifier: Classifier, tensorboard: PathLike | None) -> str | None:
+    """Write the rounds of a training without Keras for TensorBoard, a step each; a sentence where that failed.
 
-    Raises:
-        OutputError: the folder cannot be written.
+    A training in Keras' `fit` has written its epochs itself.
     """
-    require("tensorboard", "TensorBoard", "tensorboard")
+    if tensorboard is None or classifier.bundle.manifest["training"]["epochs"]:
+        return None
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
-    with _written(folder):
-        writer = EventFileWriter(os.fspath(folder))
-        wall = _now()
-        for step, values in _curves(classifier):
-            summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
-            writer.add_event(Event(wall_time=wall, step=step, summary=summary))
-        writer.close()
+    try:
+        with _written(tensorboard, also=(Exception,)):  # with TensorFlow installed, its errors
+            os.makedirs(tensorboard, exist_ok=True)
+            writer = EventFileWriter(os.fspath(tensorboard))
+            for step, values in _curves(classifier):
+                summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+                writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+            writer.close()
+    except OutputError as error:
+        return str(error)
+    return None
 
 
 def check(*, mlflow: str | None = None, wandb: PathLike | None = None, tensorboard: PathLike | None = None) -> None:
@@ -89,6 +94,19 @@ def check(*, mlflow: str | None = None, wandb: PathLike | None = None, tensorboa
     if tensorboard is not None:
         require("tensorboard", "TensorBoard", "tensorboard")
         _check_folder(tensorboard)
+
+
+def log(
+    classifier: Classifier, *, mlflow: str | None, wandb: PathLike | None, artifacts: Sequence[PathLike]
+) -> Iterator[str]:
+    """Log a training where that was asked for; yields a sentence about each."""
+    if mlflow is not None:
+        run = to_mlflow(classifier, mlflow, artifacts=artifacts)
+        see = f" See: mlflow ui --backend-store-uri {_mlflow_uri(mlflow)}" if "://" not in mlflow else ""
+        yield f"Logged to MLflow at {_shown(mlflow)}, run {run}.{see}"
+    if wandb is not None:
+        to_wandb(classifier, wandb)
+        yield f"Written for Weights & Biases. To upload it: wandb sync {shown(wandb)}/wandb/offline-run-*"
 
 
 def to_mlflow(classifier: Classifier, target: str, *, artifacts: Sequence[PathLike] = ()) -> str:
@@ -232,12 +250,6 @@ def _curves(classifier: Classifier) -> Iterator[tuple[int, dict[str, float]]]:
         yield i, {name: float(value) for name, value in row.items() if name != "epoch" and value not in ("", None)}
 
 
-def _now() -> float:
-    import time
-
-    return time.time()
-
-
 def _check_folder(path: PathLike) -> None:
     if os.path.lexists(path) and not os.path.isdir(path):
         raise OutputError(f"{shown(path)} must be a folder, or not be there yet; it is a file. Name another one.")
@@ -250,11 +262,9 @@ def _written(target: PathLike, also: tuple[type[Exception], ...] = (OSError,)) -
     except also as error:
         why = because(error) if isinstance(error, OSError) and error.strerror else " ".join(str(error).split())[:300]
         raise OutputError(
-            f"The training's record could not be written to {_shown(target)}: {why}. The model itself is saved."
+            f"The training's record could not be written to {_shown(target)}: {why}. The training itself is done."
         ) from error
 
 
 def _shown(target: PathLike) -> str:
     return re.sub(r"(?<=://)[^/@\s]+@", "…@", shown(target))
-
-

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import logging
 import os
 import re
 import time
@@ -58,17 +59,18 @@ def rounds(classifier: Classifier, tensorboard: PathLike | None) -> str | None:
     """
     if tensorboard is None or classifier.bundle.manifest["training"]["epochs"]:
         return None
-    from tensorboard.compat.proto.event_pb2 import Event
-    from tensorboard.compat.proto.summary_pb2 import Summary
-    from tensorboard.summary.writer.event_file_writer import EventFileWriter
-
+    event, summary, files = (
+        require(f"tensorboard.{module}", "TensorBoard", "tensorboard")
+        for module in ("compat.proto.event_pb2", "compat.proto.summary_pb2", "summary.writer.event_file_writer")
+    )
     try:
         with _written(tensorboard, also=(Exception,)):  # with TensorFlow installed, its errors
             os.makedirs(tensorboard, exist_ok=True)
-            writer = EventFileWriter(os.fspath(tensorboard))
+            writer = files.EventFileWriter(os.fspath(tensorboard))
             for step, values in _curves(classifier):
-                summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
-                writer.add_event(Event(wall_time=time.time(), step=step, summary=summary))
+                scalars = [summary.Summary.Value(tag=name, simple_value=value) for name, value in values.items()]
+                told = summary.Summary(value=scalars)
+                writer.add_event(event.Event(wall_time=time.time(), step=step, summary=told))
             writer.close()
     except OutputError as error:
         return str(error)
@@ -191,11 +193,11 @@ def _mlflow() -> Any:
 
 
 def _client(uri: str) -> Any:
-    from mlflow.tracking import MlflowClient
-
+    tracking = require("mlflow.tracking", "MLflow", "mlflow")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)  # how it sets up its tables is no news
     if uri.startswith("sqlite:///"):
         Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
+    return tracking.MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
 def _experiment(client: Any, folder: Path | None) -> str:

@@ -12,10 +12,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tellapart import catalog as catalogs
-from tellapart import doctor, guards, judgement, mirrors, networks, outputs, pipeline, plans, previews, transfer
+from tellapart import (
+    doctor,
+    guards,
+    judgement,
+    mirrors,
+    networks,
+    outputs,
+    pipeline,
+    plans,
+    previews,
+    runs,
+    tracking,
+    transfer,
+)
 from tellapart.bundle import Bundle
 from tellapart.cache import cache_folder
-from tellapart.classifier import Classifier, PathLike, Reading, load, require, require_keras
+from tellapart.classifier import Classifier, PathLike, Reading, load, require_keras
 from tellapart.config import TRANSFER, TUTORIAL, Recipe, Transfer, budget_s
 from tellapart.errors import SettingsError
 from tellapart.evaluation import Evaluation
@@ -84,7 +97,7 @@ def train(
             it answers whatever looks like one of the classes.
         cache: the folder for decoded pictures.
         force: replace `output` where it exists.
-        tensorboard: a folder for TensorBoard's log.
+        tensorboard: a folder for TensorBoard's log: epochs, or the rounds of transfer.
         callbacks: Keras callbacks to call as well.
         progress: True for bars and notes on standard error, False for silence, or an object that is told of them.
         options: `labels`, `path_column`, `label_column`, `split_column`, `group`, `keep_conflicts` (see `Reading`), and
@@ -110,6 +123,7 @@ def train(
     with _told(progress) as said, _timed(times, "total"):
         if output is not None:
             outputs.check(output, force=force)
+        tracking.check(tensorboard=tensorboard)
         with _timed(times, "read"):
             catalog = _scan(photos, reading, said)
         own_size_px = _own_size(model, len(catalog.classes))
@@ -149,7 +163,7 @@ def train(
                 keep_optimizer=settings.get("optimizer") is None and settings.get("learning_rate") is None,
                 seed=seed,
                 cache=_cache(cache),
-                callbacks=[*callbacks, *_tensorboard(tensorboard)],
+                callbacks=[*callbacks, *tracking.keras_callbacks(tensorboard)],
                 times=times,
                 said=said,
                 deadline=deadline,
@@ -174,6 +188,10 @@ def train(
         "validation_accuracy": validation.accuracy if validation else None,
         "bundle": None if output is None else str(output),
     }
+    failed = [runs.record(classifier, photos=photos, output=output, budget=budget)]
+    failed.append(tracking.rounds(classifier, tensorboard))
+    for note in filter(None, failed):
+        said.note(note)
     return classifier
 
 
@@ -482,15 +500,6 @@ def _own_size(model: keras.Model | None, n_classes: int) -> int | None:
 
     graphs.check(model, n_classes)
     return int(model.inputs[0].shape[1])
-
-
-def _tensorboard(folder: PathLike | None) -> list[keras.callbacks.Callback]:
-    if folder is None:
-        return []
-    require("tensorboard", "TensorBoard", "tensorboard")
-    import keras
-
-    return [keras.callbacks.TensorBoard(str(folder), write_graph=False)]
 
 
 def _told(progress: Progress | bool) -> Progress:

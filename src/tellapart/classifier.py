@@ -19,7 +19,8 @@ import numpy as np
 
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
-from tellapart import divisions, preprocess, slices
+from tellapart import divisions, preprocess, rivals, slices
+from tellapart.compare import Comparison
 from tellapart.curves import History
 from tellapart.errors import InputError, MissingPackageError, SettingsError
 from tellapart.evaluation import Evaluation
@@ -245,6 +246,41 @@ class Classifier:
         )
         right = evaluation.predicted == evaluation.labels
         return dataclasses.replace(evaluation, slices=slices.of(right, evaluation.labels, kinds))
+
+    def compare(
+        self,
+        other: Classifier,
+        photos: PathLike,
+        *,
+        split: str | None = None,
+        progress: Progress | None = None,
+        **reading: Unpack[Reading],
+    ) -> Comparison:
+        """Compare with another classifier on labelled pictures: this one is A, `other` is B.
+
+        Both are asked about the same pictures in turn. Classes are matched by name; pictures of a class that not both
+        know are left out and counted. The arguments are those of `evaluate`.
+
+        Returns:
+            `verdict` in words, `difference` with its interval, `p_value`, which pictures were `fixed` and `broken`,
+            `per_class`, `losses`, `speed` and `size_bytes`.
+
+        Raises:
+            InputError: no picture can be used, fewer than two classes are shared, or there is no such split.
+        """
+        said = progress or Progress()
+        catalog = catalogs.scan(photos, **reading, progress=lambda done, total: said.update("Reading", done, total))
+        entries, taken = _of_split(catalog, split)
+        here = (s for s in catalog.skipped if taken in (None, "all") or s.split in (None, taken))
+        return rivals.run(
+            (self.bundle, other.bundle),
+            (self.predictor, other.predictor),
+            entries,
+            skipped=[(s.path, s.reason) for s in here],
+            split=taken,
+            notes=catalog.notes,
+            progress=said,
+        )
 
     def save(self, path: PathLike, *, force: bool = False) -> None:
         """Write the bundle. Raises OutputError where `path` exists and `force` is not set, or cannot be written."""

@@ -7,14 +7,15 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tellapart import __version__, arguments, console, outputs
+from tellapart import __version__, arguments, console, outputs, trials
+from tellapart import options as shared
 from tellapart.config import SHORTEST_BUDGET_S, budget_s
 from tellapart.errors import InputError, SettingsError, TellapartError
 from tellapart.files import shown
@@ -36,41 +37,8 @@ def cli() -> None:
     """Folders of labelled pictures in; an image classifier that you can trust, explain and ship out."""
 
 
-def _options(*decorators: Callable) -> Callable:
-    def decorate(function: Callable) -> Callable:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return decorate
-
-
-_table = _options(
-    click.option("--labels", metavar="LABELS.csv", help="A table of path (or file name, or id) and label."),
-    click.option("--path-column", metavar="NAME", help="The column of paths in LABELS.csv."),
-    click.option("--label-column", metavar="NAME", help="The column of labels in LABELS.csv."),
-    click.option("--split-column", metavar="NAME", help="The column of splits in LABELS.csv."),
-)
-_reading = _options(
-    _table,
-    click.option("--group", metavar="NAME", help="A column of LABELS.csv: pictures of one value stay in one split."),
-    click.option("--keep-conflicts", is_flag=True, help="Use a picture that stands in two classes, in both."),
-)
-_json = click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - is standard output.")
-_force = click.option("--force", is_flag=True, help="Replace outputs that exist.")
-_cache = click.option("--cache", metavar="DIR", help="The folder for decoded pictures, for this run.")
-_targets = _options(
-    click.option(
-        "--sure",
-        type=arguments.Share(),
-        metavar="SHARE",
-        help="Answer only where this share of answers is right, like 0.99.",
-    ),
-    click.option(
-        "--answer", type=arguments.Share(), metavar="SHARE", help="Or: answer this share of pictures, the surest."
-    ),
-)
-_debug = click.option("--debug", is_flag=True, help="Show where an error comes from.")
+_table, _reading, _json, _force = shared.table, shared.reading, shared.json, shared.force
+_cache, _debug = shared.cache, shared.debug
 
 
 @cli.command(short_help="Learn the classes of a folder of pictures.")
@@ -102,9 +70,11 @@ _debug = click.option("--debug", is_flag=True, help="Show where an error comes f
 @click.option("--patience", type=int, metavar="N", help="Stop after N epochs without a better validation accuracy.")
 @click.option("--precision", metavar="NAME", help="auto, float32 or mixed_bfloat16.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides splits, first weights and order.")
-@_targets
+@shared.targets
 @_reading
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard's log there.")
+@click.option("--mlflow", metavar="DIR_OR_URI", help="Log to MLflow: into a folder, or to the server of an address.")
+@click.option("--wandb", metavar="DIR", help="Write an offline run of Weights & Biases there; nothing is sent.")
 @click.option("--history", metavar="FILE.csv", help="Write the learning curves there too, one row an epoch.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, how long it takes and how much disk.")
 @click.option("--show-augment", metavar="FILE.png", help="Draw some pictures as training would vary them; no training.")
@@ -121,6 +91,8 @@ def train(
     photos: str,
     output: str | None,
     history: str | None,
+    mlflow: str | None,
+    wandb: str | None,
     json_path: str | None,
     dry_run: bool,
     show_augment: str | None,
@@ -132,10 +104,11 @@ def train(
 
     PHOTOS has one folder of pictures for each class, or folders train, val and test with these in them.
     """
-    from tellapart import api, summaries
+    from tellapart import api, summaries, tracking
 
     console.check_output(json_path, force)
     console.check_output(history, force)
+    tracking.check(mlflow=mlflow, wandb=wandb)
     if show_augment is not None:
         if dry_run:
             raise click.UsageError("Only one of --dry-run and --show-augment can be done. Leave one of them out.")
@@ -161,6 +134,8 @@ def train(
     console.write_json(result, json_path, force)
     if history is not None:
         outputs.write_text(history, classifier.bundle.members["history.csv"].decode(), force=force)
+    for line in tracking.log(classifier, mlflow=mlflow, wandb=wandb, artifacts=[target]):
+        console.say(line, json_path)
     if classifier.report["training"]["interrupted"]:
         sys.exit(INTERRUPTED)
 
@@ -202,8 +177,7 @@ def check(
     """Find broken files, copies, leaks, wrong labels, shortcuts and more in PHOTOS; nothing in it is changed."""
     from tellapart import api, findings, moves, summaries
 
-    if csv_path == json_path == console.STANDARD_OUTPUT:
-        raise click.UsageError("Only one of --csv and --json can be standard output. Give the other one a file.")
+    console.check_one_standard_output({"--csv": csv_path, "--json": json_path})
     asked = {"--html": html_path, "--csv": csv_path, "--fix-list": fix_list, "--json": json_path}
     console.check_apart(asked)
     for path in asked.values():
@@ -295,7 +269,7 @@ def evaluate(model: str, photos: str, json_path: str | None, force: bool, debug:
 @click.argument("pictures", nargs=-1, required=True)
 @click.option("--csv", "csv_path", metavar="FILE", help="Write a row a picture as CSV; - is standard output.")
 @click.option("--copy-to", metavar="DIR", help="Copy each picture into DIR/<class>, DIR/unknown or DIR/unreadable.")
-@_targets
+@shared.targets
 @click.option(
     "--coverage",
     type=arguments.Share(),
@@ -330,8 +304,7 @@ def predict(
     from tellapart.predict import NO_SUCH_FILE, Predictor, questions
     from tellapart.sorting import Sorter
 
-    if csv_path == json_path == console.STANDARD_OUTPUT:
-        raise click.UsageError("Only one of --csv and --json can be standard output. Give the other one a file.")
+    console.check_one_standard_output({"--csv": csv_path, "--json": json_path})
     console.check_apart({"--csv": csv_path, "--json": json_path, "--copy-to": copy_to})
     for path in (csv_path, json_path):
         console.check_output(path, force)
@@ -376,6 +349,10 @@ def predict(
     if not n_read:
         none = "The picture could not be read:" if n == 1 else f"None of {n:,} pictures could be read, e.g."
         _fail(f"{none} {unreadable}. Give pictures that open.")
+
+
+cli.add_command(trials.compare)
+cli.add_command(trials.history)
 
 
 @cli.command(short_help="Say what a model is and how good.")

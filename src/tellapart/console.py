@@ -92,6 +92,16 @@ def check_apart(paths: dict[str, str | None]) -> None:
                 )
 
 
+def check_one_standard_output(paths: dict[str, str | None]) -> None:
+    """Raise UsageError where more than one output, by option, is standard output."""
+    taken = [option for option, path in paths.items() if path == STANDARD_OUTPUT]
+    if len(taken) > 1:
+        raise click.UsageError(
+            f"Only one of {' and '.join(taken)} can be standard output. Give the other one a file.",
+            click.get_current_context(),
+        )
+
+
 def check_output(path: str | None, force: bool) -> None:
     if path not in (None, STANDARD_OUTPUT):
         outputs.check(path, force=force)

@@ -23,7 +23,9 @@ from tellapart import cli, config, metrics
 COMMAND = [sys.executable, "-m", "tellapart"]
 EVALUATION = {
     "accuracy", "accuracy_interval", "baseline_accuracy", "log_loss", "expected_calibration_error", "classes",
-    "per_class", "confusion_matrix", "n", "skipped", "split", "n_trained_on", "accuracy_unseen",
+    "per_class", "confusion_matrix", "n", "skipped", "split", "n_trained_on", "accuracy_unseen", "balanced_accuracy",
+    "brier_score", "roc_auc", "top_k", "coverage", "accuracy_when_answered", "reliability", "coverage_curve",
+    "intervals", "warnings", "slices", "worst_slice", "folds",
 }  # fmt: skip
 ANSWER = ["path", "label", "probability", "probabilities", "unknown", "error", "reason", "label_set", "strangeness"]
 
@@ -165,7 +167,7 @@ def test_evaluate_has_the_fields_of_the_contract(run, bundle_path: Path, photos:
     right = [Path(answer["path"]).parent.name for answer in answers]
     table = {(a, b): 0 for a in result["classes"] for b in result["classes"]}
     for label, answer in zip(right, answers, strict=True):
-        table[label, answer["label"]] += 1
+        table[label, max(answer["probabilities"], key=answer["probabilities"].get)] += 1
     (cc, cs), (sc, ss) = result["confusion_matrix"]
     assert [cc, cs, sc, ss] == list(table.values())
     assert result["accuracy"] == (cc + ss) / 80
@@ -173,7 +175,7 @@ def test_evaluate_has_the_fields_of_the_contract(run, bundle_path: Path, photos:
     loss = np.mean([-math.log(a["probabilities"][label]) for label, a in zip(right, answers, strict=True)])
     assert result["log_loss"] == pytest.approx(loss)
     squares = result["per_class"]["squares"]
-    assert set(squares) == {"precision", "recall", "f1", "support"}
+    assert set(squares) == {"precision", "recall", "f1", "support", "precision_interval", "recall_interval"}
     assert (squares["support"], squares["recall"]) == (40, ss / 40)
     assert squares["precision"] == pytest.approx(ss / (cs + ss))
     assert squares["f1"] == pytest.approx(2 * ss / (40 + cs + ss))

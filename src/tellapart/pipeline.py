@@ -312,6 +312,15 @@ def pack(
     return bundle, evaluations
 
 
+def judged(outcome: Outcome, prepared: Prepared, progress: Progress) -> np.ndarray:
+    """What a trained network's graph answers to the test pictures, and nothing else of it: float64 (N, C)."""
+    from tellapart import graphs
+
+    gc.collect()
+    prepared.varied.rest()
+    return _ask(Engine(graphs.to_onnx(outcome.model)), prepared, "test", progress)[0]
+
+
 def _ask(engine: Engine, prepared: Prepared, side: str, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
     """What the graph answers to a side: probabilities, float64 (N, C), and embeddings, float16 (N, D)."""
     rows = prepared.rows(prepared.seen, side)

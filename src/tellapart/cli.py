@@ -53,6 +53,7 @@ _cache, _debug = shared.cache, shared.debug
 )
 @click.option("--download", is_flag=True, help="Let Keras fetch the weights of --backbone. Nothing else ever does.")
 @click.option("--budget", metavar="TIME", help="The time to use in all, like 60s, 5m or 1h30m.")
+@click.option("--k-fold", type=int, metavar="K", help="Judge by all pictures, each held out in one of K folds.")
 @click.option("--size", type=int, metavar="PX", help="Side of the square that the network sees, a multiple of 32.")
 @click.option("--epochs", type=int, metavar="N", help="Passes over the training pictures.")
 @click.option("--batch-size", type=int, metavar="N", help="Pictures a step.")
@@ -117,7 +118,7 @@ def train(
         _draw_variants(photos, show_augment, json_path, force, options)
         return
     if dry_run:
-        for only_train in ("seed", "tensorboard", "budget", "sure", "answer"):
+        for only_train in ("seed", "tensorboard", "budget", "sure", "answer", "k_fold"):
             del options[only_train]
         plan = api.plan(photos, **options)
         console.say(summaries.planned(plan), json_path)
@@ -143,7 +144,7 @@ def train(
 def _draw_variants(photos: str, path: str, json_path: str | None, force: bool, options: dict[str, Any]) -> None:
     from tellapart import api, sheets
 
-    for only_train in ("cache", "tensorboard", "sure", "answer"):
+    for only_train in ("cache", "tensorboard", "sure", "answer", "k_fold"):
         del options[only_train]
     preview = api.preview(photos, **options)
     sheets.save(sheets.variants(preview), path, force=force)

@@ -17,7 +17,7 @@ import numpy as np
 
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
-from tellapart import judgement, preprocess, provenance, splits, store, strangers
+from tellapart import calibration, judgement, metrics, preprocess, provenance, splits, store, strangers
 from tellapart.augment import Augmentation
 from tellapart.config import Recipe
 from tellapart.engine import Engine
@@ -328,6 +328,20 @@ def _judgement(
         known = known.settled(embedded, logits)
         scores = known.scores(embedded, logits)
     return judgement.judge(logits, labels, prepared.catalog.classes, known=known, scores=scores)
+
+
+def judged(outcome: Outcome, prepared: Prepared, progress: Progress) -> np.ndarray:
+    """What a trained network's graph answers to the test pictures, calibrated by validation: float64 (N, C)."""
+    from tellapart import graphs
+
+    gc.collect()
+    prepared.varied.rest()
+    engine = Engine(graphs.to_onnx(outcome.model))
+    temperature = 1.0
+    if len(prepared.sides["validation"]):
+        logits, _ = _ask(engine, prepared, "validation", progress)
+        temperature = calibration.temperature(logits, prepared.labels[prepared.sides["validation"]])
+    return metrics.softmax(_ask(engine, prepared, "test", progress)[0], temperature)
 
 
 def _ask(engine: Engine, prepared: Prepared, side: str, progress: Progress) -> tuple[np.ndarray, np.ndarray]:

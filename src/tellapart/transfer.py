@@ -9,6 +9,7 @@ all remaining pictures together promise less than `Transfer.enough`, the rest is
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import io
 import time
@@ -56,6 +57,7 @@ TUNED_END_S = 2.0  # to write a network of other weights, besides
 JUDGES = 0.1  # validation pictures of the user's own judge a fine-tuning from this share of the training pictures on
 FIT_SHARE = 0.1  # time to fit, as a share of the time to look
 TEST_SHARE = 0.3  # of the pictures that a budget allows, at most, for the test
+ALONE = "the only one of its class: no model that has not seen it knows the class"
 CHECKED = 8  # pictures that the finished graph answers too, to see that it agrees with the features
 
 Told = tuple[np.ndarray, np.ndarray]  # of a side's pictures: logits, float32 (N, C), and embeddings, float16 (N, D)
@@ -91,10 +93,13 @@ def run(
     progress: Progress,
     deadline: float | None = None,
     network: networks.Network | None = None,
+    k_fold: int | None = None,
 ) -> Result:
     """Fit a head for the classes of `catalog` on the recipe's backbone, or on `network` where it is found already.
 
-    `deadline` is when all must be done, on `time.monotonic`'s clock: as many pictures are looked at as it allows.
+    `deadline` is when all must be done, on `time.monotonic`'s clock: as many pictures are looked at as it allows. With
+    `k_fold` there is no test split: all pictures are looked at and learned from, and each is answered by another head,
+    which learned from the other folds.
 
     Raises:
         InputError: what opens is not enough to train on.
@@ -102,7 +107,9 @@ def run(
     """
     start = time.perf_counter()
     network, how = network or networks.find(recipe.backbone, recipe.size_px), Preprocess(recipe.size_px)
-    sides = _sides(catalog, seed)
+    sides = _sides(catalog, seed, whole=k_fold is not None)
+    if k_fold is not None:  # the folds are judged by heads alone: a tuned network would need to be tuned for each
+        recipe = dataclasses.replace(recipe, most=0, enough=0.0, fine_tune="never")
     with network.writer() as writer:
         look = _Looker(catalog, features.Extractor(network, cache), progress)
         if deadline is None:
@@ -112,6 +119,7 @@ def run(
             train, asked = _look_until(deadline, sides, look)
             fitted, round_ = _fit(catalog, train, look, seed=seed)
             rounds = [round_]
+        crossed = None if k_fold is None else _crossed(catalog, train, look, k_fold, seed=seed, progress=progress)
         test, validation = look.at(asked, "test"), look.at(sides.validation, "validation")
         usable = catalogs.check_usable(catalog, look.failures)
         missing = sorted(set(usable.classes) - {catalog.entries[i].label for i in test}) if sides.test else []
@@ -154,9 +162,10 @@ def run(
         seen = told["train"][1]
         if "validation" not in told:
             side = "validation" if test else CROSS_VALIDATION
-            asked_of[side] = [train[i] for i in fitted.held_out]
+            held_out = fitted if crossed is None else crossed
+            asked_of[side] = [train[i] for i in held_out.held_out]
             # By heads that did not see them.
-            told[side] = np.log(np.maximum(fitted.answers, 1e-30)), seen[fitted.held_out]
+            told[side] = np.log(np.maximum(held_out.answers, 1e-30)), seen[held_out.held_out]
         judged_by = _judgement(told, asked_of, look, catalog.classes, seed=seed)
         progress.update("Saving", 0, 1)
         head = head.tempered(judged_by.temperature)  # so that Keras' own answers are the calibrated ones too
@@ -173,6 +182,10 @@ def run(
         ]
     )
 
+    if crossed is not None:
+        alone = sorted(set(range(len(train))) - set(crossed.held_out.tolist()))
+        skipped = sorted([*skipped, *((catalog.entries[train[i]].path, ALONE) for i in alone)])
+
     def evaluation(side: str) -> Evaluation:
         logits, embedded = told[side]
         return Evaluation(
@@ -184,6 +197,7 @@ def run(
             split=side,
             notes=catalog.notes,
             declined=judged_by.declined(logits, embedded),
+            folds=crossed.folds if crossed is not None and side == CROSS_VALIDATION else np.zeros(0, np.int64),
         )
 
     order = ("train", "validation", CROSS_VALIDATION, "test")
@@ -284,11 +298,11 @@ class _Looker:
         return np.array([self._place[self._entries[i].label] for i in indices], dtype=np.int64)
 
 
-def _sides(catalog: catalogs.Catalog, seed: int) -> _Sides:
-    """The user's own splits where there are some; else a test of a tenth or TEST, unless there are few."""
+def _sides(catalog: catalogs.Catalog, seed: int, *, whole: bool = False) -> _Sides:
+    """The user's own splits where there are some; else a test of a tenth or TEST, unless there are few, or `whole`."""
     entries = catalog.entries
     own = any(entry.split is not None for entry in entries)
-    few = not own and len(entries) < FEW
+    few = not own and (whole or len(entries) < FEW)
     share = min(0.1, max(TEST / max(len(entries), 1), 0.01))
     assigned = splits.assign(entries, seed=seed, validation_fraction=0.0, test_fraction=0.0 if few else share)
     return _Sides(
@@ -382,6 +396,21 @@ def _fit(catalog: catalogs.Catalog, used: list[int], look: _Looker, *, seed: int
         "val_accuracy": metrics.accuracy(fitted.answers, held_out),
         "seconds": round(time.perf_counter() - start, 3),
     }
+
+
+def _crossed(
+    catalog: catalogs.Catalog, used: list[int], look: _Looker, n_folds: int, *, seed: int, progress: Progress
+) -> heads.Crossed:
+    """What heads that did not learn from a picture say of it, for all that were looked at."""
+    return heads.cross_validated(
+        look.features(used),
+        look.labels(used),
+        len(catalog.classes),
+        n_folds,
+        seed=seed,
+        groups=look.groups(used),
+        progress=lambda done, total: progress.update("Cross-validating", done, total, "folds"),
+    )
 
 
 def _agreement(

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tellapart import bundle as bundles
-from tellapart import catalog as catalogs
 from tellapart import calibration, judgement, metrics, preprocess, provenance, splits, store, strangers
+from tellapart import catalog as catalogs
 from tellapart.augment import Augmentation
 from tellapart.config import Recipe
 from tellapart.engine import Engine

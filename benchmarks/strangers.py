@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import shutil
 import subprocess
 import sys
@@ -35,11 +36,11 @@ import drawn
 import foreign
 
 TARGETS = (0.95, 0.97, 0.98, 0.99)
-TARGET = 0.97  # whose figures stand in the tables
 CHOSEN_PAIRS = ((0, 1), (2, 3), (4, 5))
 FIRST_PAIRS = CHOSEN_PAIRS[:2]  # of networks from scratch, to choose by
 REPORTED_PAIRS = ((6, 7), (8, 9), (6, 8))
-LEARNED, ASKED, STRANGE = 300, 100, 300  # pictures of a class to learn from, of a class held out, of strangers
+LEARNED, ASKED, STRANGE = 300, 100, 200  # pictures of a class to learn from, of a class held out, of strangers
+PHOTOS = 700  # held out, that are asked about
 OURS = "far + undrawn + doubtful"
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]  # embeddings and logits to strangeness
 
@@ -294,20 +295,27 @@ class Work:
         return target
 
     def asked(self, bundle: Path, kind: str, paths: list[Path]) -> Answers:
-        """What a bundle's graph says of pictures, each as if it came alone."""
+        """What a bundle's graph says of pictures, run as for a folder: rounding, where that is fastest."""
         from tellapart import bundle as bundles
-        from tellapart import engine, preprocess
+        from tellapart import cache, preprocess, streams
+        from tellapart.engine import EMBEDDING, LOGITS
 
         key = hashlib.sha256("\n".join([bundle.name, str(bundle.stat().st_mtime_ns), *map(str, paths)]).encode())
         kept = self.folder / "answers" / f"{bundle.stem}-{kind}-{key.hexdigest()[:12]}.npz"
         if not kept.exists():
             read = bundles.read(bundle)
             how = preprocess.Preprocess.from_dict(read.manifest["preprocess"])
-            runs, found = engine.Engine(read.members["model.onnx"]), []
-            for start in range(0, len(paths), 16):
-                found.append(runs.run(np.stack([preprocess.load(p, how) for p in paths[start : start + 16]])))
+            graph = read.members["model.onnx"]
+            pixels = (
+                np.stack([preprocess.load(path, how) for path in paths[start : start + streams.BATCH]])
+                for start in range(0, len(paths), streams.BATCH)
+            )
+            first = next(pixels)
+            name = hashlib.sha256(graph).hexdigest()[:16]
+            way = streams.choose(graph, LOGITS, first, name, cache.cache_folder())
+            found = list(streams.Stream(graph, [EMBEDDING, LOGITS], way).run(itertools.chain([first], pixels)))
             kept.parent.mkdir(exist_ok=True)
-            embeddings, logits = (np.concatenate([getattr(o, k) for o in found]) for k in ("embedding", "logits"))
+            embeddings, logits = map(np.concatenate, zip(*found, strict=True))
             np.savez(kept, embeddings=embeddings, logits=logits)
         data = np.load(kept, allow_pickle=False)
         return Answers(data["embeddings"], data["logits"])
@@ -373,11 +381,12 @@ def main() -> None:
         if options.only in ("", "photos"):
             bundle = work.trained("photos", options.photos, [])
             odd = [p for p in sorted(options.test.rglob("*.jpg")) if hashlib.sha256(p.read_bytes()).digest()[-1] % 2]
+            odd = odd[:: max(len(odd) // PHOTOS, 1)]
             strange = {kind: work.pictures(kind) for kind in ("digits", "garments", "textures", *foreign.KINDS)}
             yield work.case("cats and dogs", bundle, options.photos, odd, strange)
         for name in ("digits", "garments"):
             if options.only in ("", name):
-                for recipe in ("auto", "transfer"):
+                for recipe in ("transfer", "auto"):
                     yield from work.left_out(name, REPORTED_PAIRS, recipe)
 
     tables(cases())

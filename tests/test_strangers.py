@@ -172,3 +172,13 @@ def test_scales_of_zero_are_refused():
     known, _ = fitted(60)
     with pytest.raises(BundleError, match="`scale` does not fit"):
         strangers.Strangers.from_bytes(dataclasses.replace(known, scale=0 * known.scale).to_bytes())
+
+
+def test_parts_are_standardised_by_pictures_not_learned_from():
+    """With three classes what stands between them weighs two thirds."""
+    embeddings, labels, logits = own(90)
+    new, _, told = own(60, seed=1)
+    known = strangers.fit(embeddings, labels, 3).settled(new, told)
+    parts = known.parts(new, told)
+    z = (parts - parts.mean(axis=0)) / parts.std(axis=0) * [1, 2 / 3, 2 / 3]
+    assert known.scores(new, told) == pytest.approx(np.maximum(z, -1).sum(axis=1))

@@ -9,8 +9,9 @@ Three things make a picture strange, and none of them alone tells all strangers 
   was left out stand between the others.
 - `doubtful`: the classifier itself wavers between classes (Hendrycks and Gimpel 2017, arXiv:1610.02136).
 
-Each is standardised by pictures that the fit did not see, and they are added. Only an excess counts: that a classifier
-is sure excuses no picture that is far from all others, since of those it often is.
+Each is standardised by pictures that the fit did not see, and they are added; the latter two, which say much the same
+where there are few classes, by a weight of 1 - 1/C: with two classes half as much. Only an excess counts: that a
+classifier is sure excuses no picture that is far from all others, since of those it often is.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ OVERSAMPLED, ROUNDS = 16, 2  # of the randomised search for the axes
 FEW = 20  # pictures held out, below which nothing is standardised by them
 LEAST = 1e-6  # of a squared distance: float32 tells no less
 LARGEST = 6e4  # that float16 holds, nearly
-LOWEST = -1.0  # of each standardised part
+LOWEST = -1.0  # of each part, standardised and weighted
 BLOCK = 1024
 
 
@@ -54,7 +55,7 @@ class Strangers:
     scale: np.ndarray  # float32 (R,), the spread within classes along each axis
     means: np.ndarray  # float16 (C, R), of the classes, along the axes, divided by `scale`
     middle: np.ndarray  # float64 (3,), the mean of each part over pictures held out
-    weight: np.ndarray  # float64 (3,), one by its standard deviation; 0 where the part does not count
+    weight: np.ndarray  # float64 (3,), by its standard deviation; 0 where the part does not count
 
     def scores(self, embeddings: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """How strange pictures are, float64 (B,), larger is stranger; embeddings float (B, D), logits float (B, C).
@@ -115,7 +116,9 @@ class Strangers:
         parts = parts[np.isfinite(parts).all(axis=1)]
         if len(parts) < 2:
             return self
-        return dataclasses.replace(self, middle=parts.mean(axis=0), weight=1 / np.maximum(parts.std(axis=0), 1e-9))
+        between = 1 - 1 / len(self.means)
+        weight = np.array([1, between, between]) / np.maximum(parts.std(axis=0), 1e-9)
+        return dataclasses.replace(self, middle=parts.mean(axis=0), weight=weight)
 
 
 def fit(

@@ -14,7 +14,7 @@ from rich.text import Text
 from tellapart import scoresheet
 from tellapart.bundle import Bundle
 from tellapart.cache import StoreInfo
-from tellapart.evaluation import Evaluation
+from tellapart.evaluation import CROSS_VALIDATION, Evaluation
 from tellapart.files import counted, shown
 from tellapart.findings import Finding, Findings
 from tellapart.predict import Prediction
@@ -64,7 +64,8 @@ def trained(evaluation: Evaluation, report: dict[str, Any]) -> RenderableType:
 def gap(train_accuracy: float, evaluation: Evaluation) -> str:
     """Training and test accuracy side by side, and what their difference means."""
     difference = train_accuracy - evaluation.accuracy
-    both = f"Training pictures {train_accuracy:.1%} right, test pictures {evaluation.accuracy:.1%}"
+    others = "held-out" if evaluation.split == CROSS_VALIDATION else "test"
+    both = f"Training pictures {train_accuracy:.1%} right, {others} pictures {evaluation.accuracy:.1%}"
     # Beyond the test's own uncertainty, else a small test would be blamed on the network.
     if difference > LARGE_GAP and train_accuracy > evaluation.accuracy_interval[1]:
         return (

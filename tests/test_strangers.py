@@ -176,7 +176,7 @@ def test_scales_of_zero_are_refused():
 
 def test_parts_are_standardised_by_pictures_not_learned_from():
     """With three classes what stands between them weighs two thirds."""
-    embeddings, labels, logits = own(90)
+    embeddings, labels, _ = own(90)
     new, _, told = own(60, seed=1)
     known = strangers.fit(embeddings, labels, 3).settled(new, told)
     parts = known.parts(new, told)

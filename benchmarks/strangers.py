@@ -15,8 +15,8 @@ Reported on (`report`), not looked at before: photos of cats and dogs held out, 
 to them digits, garments, textures, and the noise, drawings and screens of `foreign`; digits and garments with two of
 the classes 6 to 9 left out, by `--recipe auto` and by `--recipe transfer`.
 
-The weight of what stands between classes, 1 - 1/C, was chosen by the former sets when figures of the latter had been seen
-for a weight of 1; no stranger has a part in any threshold.
+The weight of what stands between classes, 1 - 1/C, was chosen by the former sets when figures of the photos had been
+seen for a weight of 1; no stranger has a part in any threshold.
 
 Thresholds come from pictures of the classes alone, held out. Prints Markdown. WORK keeps sets, bundles and answers.
 """

@@ -43,6 +43,7 @@ CHOSEN_PAIRS = ((0, 1), (2, 3), (4, 5))
 REPORTED_PAIRS = ((6, 7), (8, 9), (6, 8))
 LEARNED, ASKED, STRANGE = 300, 100, 200  # pictures of a class to learn from, of a class held out, of strangers
 PHOTOS = 700  # held out, that are asked about
+WAYS = 32  # pictures of the training's own test that are asked about in two ways
 OURS = "far + undrawn + doubtful"
 Score = Callable[[np.ndarray, np.ndarray], np.ndarray]  # embeddings and logits to strangeness
 
@@ -65,6 +66,9 @@ class Case:
     n_classes: int
     frozen: np.ndarray | None  # float (N, C), logits of the same pictures held out, where the network is a frozen one
     held_out: Answers | None  # others of the classes, else
+    ways: (
+        tuple[Answers, Answers] | None
+    )  # some pictures as the network was run in training, and as it is for one picture
     own: Answers  # of the classes, to report on
     strangers: dict[str, Answers]
 
@@ -143,11 +147,12 @@ def rows_of(case: Case) -> Iterator[tuple[str, str, float, list[tuple[float, flo
     """Stranger set, score, area, and (own answered, strangers refused) at each target, where ours."""
     from tellapart import strangers
 
-    told = case.frozen if case.frozen is not None else None
-    known, held = strangers.fit_and_score(case.embeddings, case.labels, case.n_classes, logits=told)
+    known, held = strangers.fit_and_score(case.embeddings, case.labels, case.n_classes, logits=case.frozen)
     if case.held_out is not None:
         known = known.settled(case.held_out.embeddings, case.held_out.logits)
         held = np.sort(known.scores(case.held_out.embeddings, case.held_out.logits))
+    if case.ways is not None:
+        known = known.allowing(*((one.embeddings, one.logits) for one in case.ways))
     scale = case.held_out.logits if case.held_out is not None else case.frozen
     assert scale is not None
     scores: dict[str, Score] = rivals(case.embeddings, case.labels, case.n_classes, scale)
@@ -208,7 +213,7 @@ def frozen_case(name: str, x: np.ndarray, y: np.ndarray, n: int, strange: dict[s
 
     told = np.full((len(learned), n_classes), np.nan)
     told[fitted.held_out] = np.log(np.maximum(fitted.answers, 1e-15))
-    return Case(name, x[learned], labels, n_classes, told, None, answers(x[asked]),
+    return Case(name, x[learned], labels, n_classes, told, None, None, answers(x[asked]),
                 {kind: answers(rows) for kind, rows in strange.items()})  # fmt: skip
 
 
@@ -302,8 +307,8 @@ class Work:
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         return target
 
-    def asked(self, bundle: Path, kind: str, paths: list[Path]) -> Answers:
-        """What a bundle's graph says of pictures, run as for a folder: rounding, where that is fastest."""
+    def asked(self, bundle: Path, kind: str, paths: list[Path], way: str | None = None) -> Answers:
+        """What a bundle's graph says of pictures, run as for a folder (rounding, where that is fastest) or in a way."""
         from tellapart import bundle as bundles
         from tellapart import cache, preprocess, streams
         from tellapart.engine import EMBEDDING, LOGITS
@@ -320,7 +325,7 @@ class Work:
             )
             first = next(pixels)
             name = hashlib.sha256(graph).hexdigest()[:16]
-            way = streams.choose(graph, LOGITS, first, name, cache.cache_folder())
+            way = way or streams.choose(graph, LOGITS, first, name, cache.cache_folder())
             found = list(streams.Stream(graph, [EMBEDDING, LOGITS], way).run(itertools.chain([first], pixels)))
             kept.parent.mkdir(exist_ok=True)
             embeddings, logits = map(np.concatenate, zip(*found, strict=True))
@@ -331,22 +336,27 @@ class Work:
     def case(self, name: str, bundle: Path, photos: Path, own: list[Path], strange: dict[str, list[Path]]) -> Case:
         """A bundle with what it learned from, found again in `photos` by content."""
         from tellapart import bundle as bundles
-        from tellapart import head
+        from tellapart import head, streams
 
         read = bundles.read(bundle)
         contents = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in sorted(photos.rglob("*.*"))}
         sides, embeddings = read.splits(), read.embeddings()
         labels = np.array([read.classes.index(contents[c].parent.name) for c in sides["train"]])
-        told = held_out = None
+        told = held_out = ways = None
         if sides["validation"]:
             held_out = self.asked(bundle, "validation", [contents[c] for c in sides["validation"]])
         else:
             fitted = head.fit(embeddings, labels, len(read.classes), seed=0)
             told = np.full((len(labels), len(read.classes)), np.nan)
             told[fitted.held_out] = np.log(np.maximum(fitted.answers, 1e-15))
+            some = [contents[c] for c in sides["test"] or sides["train"]]
+            some = some[:: max(len(some) // WAYS, 1)]
+            kinds = (read.manifest["training"]["engine"], streams.ONNXRUNTIME)
+            first, second = (self.asked(bundle, f"ways-{way.replace(' ', '-')}", some, way) for way in kinds)
+            ways = first, second
         return Case(
             f"{name} ({read.manifest['training'].get('backbone') or 'from scratch'})", embeddings, labels,
-            len(read.classes), told, held_out, self.asked(bundle, "own", own),
+            len(read.classes), told, held_out, ways, self.asked(bundle, "own", own),
             {kind: self.asked(bundle, kind, some) for kind, some in strange.items()},
         )  # fmt: skip
 

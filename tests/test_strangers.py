@@ -176,9 +176,23 @@ def test_scales_of_zero_are_refused():
 
 def test_parts_are_standardised_by_pictures_not_learned_from():
     """With three classes what stands between them weighs two thirds."""
-    embeddings, labels, logits = own(90)
+    embeddings, labels, _ = own(90)
     new, _, told = own(60, seed=1)
     known = strangers.fit(embeddings, labels, 3).settled(new, told)
     parts = known.parts(new, told)
     z = (parts - parts.mean(axis=0)) / parts.std(axis=0) * [1, 2 / 3, 2 / 3]
     assert known.scores(new, told) == pytest.approx(np.maximum(z, -1).sum(axis=1))
+
+
+def test_what_another_way_of_running_the_graph_adds_is_allowed_for():
+    """Noise of a way moves `far` up; it is taken off. What moves down stays."""
+    known, _ = fitted()
+    new, _, logits = own(90, seed=1)
+    noisy = new + 0.05 * np.random.default_rng(3).normal(size=new.shape)
+    moved = np.median(known.parts(noisy, logits - [[1, 0, 0]]) - known.parts(new, logits), axis=0)
+    allowing = known.allowing((new, logits), (noisy, logits - [[1, 0, 0]]))
+    assert moved[0] > 0.1
+    assert allowing.middle - known.middle == pytest.approx(np.maximum(moved, 0))
+    back = known.allowing((noisy, logits), (new, logits))
+    assert back.middle[0] == known.middle[0]
+    assert known.allowing((new[:0], logits[:0]), (new[:0], logits[:0])) is known

@@ -41,9 +41,9 @@ class Speed:
         return statistics.median(self._ratios)
 
     @property
-    def ratio_range(self) -> tuple[float, float]:
-        """The lowest and the highest ratio of a part."""
-        return min(self._ratios), max(self._ratios)
+    def ratio_interval(self) -> tuple[float, float]:
+        """The 95 % interval of `ratio`, by the ranks of the parts; of fewer than six the lowest and the highest."""
+        return paired.median_interval(self._ratios)
 
     @property
     def _ratios(self) -> list[float]:
@@ -55,7 +55,7 @@ class Speed:
             "a": statistics.median(self.a),
             "b": statistics.median(self.b),
             "ratio": self.ratio,
-            "ratio_range": list(self.ratio_range),
+            "ratio_interval": list(self.ratio_interval),
         }
 
 

@@ -74,11 +74,17 @@ class Engine:
         self._input = inputs[0].name
         self.size_px: int = inputs[0].shape[1]
         self.n_classes: int = logits.shape[1]
+        self.map_shape: tuple[int, ...] = tuple(self._session.get_outputs()[2].shape[1:])  # H, W, K
 
     def run(self, batch: np.ndarray) -> Outputs:
         """A batch, uint8 (B, S, S, 3), to its logits and embeddings."""
         logits, embedding = self._session.run([LOGITS, EMBEDDING], {self._input: batch})
         return Outputs(np.asarray(logits), np.asarray(embedding))
+
+    def look(self, batch: np.ndarray) -> tuple[Outputs, np.ndarray]:
+        """`run` and `feature_map` of a batch in one pass."""
+        logits, embedding, feature_map = self._session.run([LOGITS, EMBEDDING, FEATURE_MAP], {self._input: batch})
+        return Outputs(np.asarray(logits), np.asarray(embedding)), np.asarray(feature_map)
 
     def feature_map(self, batch: np.ndarray) -> np.ndarray:
         """The last map with a place to it, float32 (B, H, W, K), of a batch, uint8 (B, S, S, 3)."""

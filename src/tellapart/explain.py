@@ -17,7 +17,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tellapart import tails
+from tellapart import gradients, graphfile, metrics, tails
 from tellapart.bundle import Bundle
 from tellapart.deletions import Deletion, lead, measured
 from tellapart.engine import FEATURE_MAP, LOGITS, Engine, session
@@ -29,6 +29,7 @@ COVERS = 8  # a side of the grid of covers over a picture
 AT_ONCE = 16  # covered pictures
 SILENT = 1e-4  # logits: a lead that no place moves by more is moved by none
 NEAREST = 5
+SMOOTH = 1.0  # standard deviation, places
 
 
 class Explainer:
@@ -39,12 +40,21 @@ class Explainer:
     """
 
     def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
-        graph = bundle.members["model.onnx"]
+        file = bundle.members["model.onnx"]
         self.classes = bundle.classes
         self._bundle = bundle
-        self._engine = Engine(graph, threads=threads)
-        self._tail = _Tail.of(graph, self._engine.map_shape, threads)
         self._space: Space | None = None
+        self._tail: _Tail | None = None
+        self._way: gradients.Way | None = None
+        try:
+            graph = graphfile.read(file)
+            self._way = gradients.way(graph, LOGITS)
+        except ValueError:  # what ONNX Runtime can open and we cannot read is explained from outside
+            graph = None
+        inner = [] if self._way is None else [name for name in self._way.values if name not in graph.outputs]
+        self._engine = Engine(graphfile.exposed(file, inner) if inner else file, threads=threads, inner=inner)
+        if graph is not None and self._way is None:
+            self._tail = _Tail.of(graph, self._engine.map_shape, threads)
 
     @property
     def size_px(self) -> int:
@@ -72,6 +82,8 @@ class Explainer:
                 f"classes must be a number from 0 to {len(self.classes) - 1} for each of {len(squares)} pictures; "
                 f"got {asked.tolist()}. Give one for each."
             )
+        if self._way is not None:
+            return np.stack([_scaled(self._moved(*each)) for each in zip(squares, asked, strict=True)])
         if self._tail is None:
             return np.stack([_scaled(self._covered(*each)) for each in zip(squares, asked, strict=True)])
         maps = self._engine.feature_map(squares)
@@ -104,6 +116,13 @@ class Explainer:
             self._space = Space(self._bundle.embeddings(), contents, _labels(self._bundle, len(contents)))
         return self._space.nearest(embeddings, k)
 
+    def _moved(self, square: np.ndarray, wanted: int) -> np.ndarray:
+        """What each place of the inner map adds to the lead, to first order, float64 (h, w)."""
+        assert self._way is not None
+        known = self._engine.values(square[None], [LOGITS, *self._way.values])
+        slope = self._way.back(known, _lead_slope(known[LOGITS], wanted))
+        return smoothed((slope * known[self._way.inner])[0].sum(0, dtype=np.float64))
+
     def _covered(self, square: np.ndarray, wanted: int) -> np.ndarray:
         """What the lead loses where a part of the picture is covered with its mean colour, float64 (h, w)."""
         parts = _parts(len(square), len(square), COVERS, COVERS)
@@ -124,7 +143,7 @@ class _Tail:
         self._order = tail.order
 
     @classmethod
-    def of(cls, graph: bytes, shape: tuple[int, ...], threads: int | None) -> _Tail | None:
+    def of(cls, graph: graphfile.Graph, shape: tuple[int, ...], threads: int | None) -> _Tail | None:
         """None where the logits hang on more than the map, or the map has just one place."""
         if len(shape) != 3 or not all(isinstance(side, int) for side in shape) or shape[0] * shape[1] < 2:
             return None
@@ -181,6 +200,22 @@ def overlay(picture: np.ndarray, heat: np.ndarray) -> np.ndarray:
     colours = cv2.applyColorMap((255 * levels).round().astype(np.uint8), cv2.COLORMAP_INFERNO)[..., ::-1]
     opacity = 0.65 * levels[..., None] ** 0.7
     return ((1 - opacity) * grey + opacity * colours).round().astype(np.uint8)
+
+
+def _lead_slope(logits: np.ndarray, wanted: int) -> np.ndarray:
+    """The gradient of `lead` by the logits, float32 (1, C)."""
+    others = logits.astype(np.float64)
+    others[:, wanted] = -np.inf
+    slope = -metrics.softmax(others)
+    slope[:, wanted] = 1
+    return slope.astype(np.float32)
+
+
+def smoothed(heat: np.ndarray) -> np.ndarray:
+    """A map, float (h, w), a little out of focus: single places of an inner map say little."""
+    import cv2
+
+    return cv2.GaussianBlur(heat, (0, 0), SMOOTH, borderType=cv2.BORDER_REFLECT_101) if min(heat.shape) > 2 else heat
 
 
 def _scaled(lost: np.ndarray) -> np.ndarray:

@@ -31,7 +31,9 @@ def test_elsewhere_has_the_shape_and_hardly_overlaps() -> None:
         moved = deletions.elsewhere(mask, np.random.default_rng(seed))
         assert moved.sum() == mask.sum()
         assert (moved & mask).sum() <= 0.1 * mask.sum()
-        down, across = next((i, j) for i in range(20) for j in range(20) if (np.roll(mask, (i, j), (0, 1)) == moved).all())
+        down, across = next(
+            (i, j) for i in range(20) for j in range(20) if (np.roll(mask, (i, j), (0, 1)) == moved).all()
+        )
         assert (down, across) != (0, 0)
 
 

@@ -16,7 +16,6 @@ from tellapart.graphfile import Graph, Node
 
 Arrays = dict[str, np.ndarray]  # of one picture: values by name, each with a first axis of 1
 WINDOWED = ("Conv", "MaxPool", "AveragePool")
-POOLED = ("GlobalAveragePool", "GlobalMaxPool")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +50,11 @@ class Way:
 
 
 def way(graph: Graph, logits: str) -> Way | None:
-    """The way back to the map before the last halving; None where there is none, or a node on it is not known."""
+    """The way back to the map before the last halving; None where there is none, or a node on it is not known.
+
+    Where only convolutions of single places come before the halving, as in the blocks of mobile networks, it is the
+    narrow map before these.
+    """
     makers = graph.makers()
     ancestors = _ancestors(graph, makers, logits)
     halving = [i for i, node in enumerate(ancestors) if _halves(node)]
@@ -61,16 +64,23 @@ def way(graph: Graph, logits: str) -> Way | None:
     for i, node in enumerate(ancestors):
         for name in node.inputs:
             uses.setdefault(name, []).append(i)
-    # A value on which all that comes later hangs: nothing else that was made before it is used after it.
+    found: tuple[int, str] | None = None
     for start in range(halving[-1], 0, -1):
+        if found is not None and _kernel(ancestors[start]) > 1:
+            break
+        # A value on which all that comes later hangs: nothing else that was made before it is used after it.
         made = {name for node in ancestors[:start] for name in node.outputs} | set(graph.inputs)
         alive = {name for name in made if any(i >= start for i in uses.get(name, []))}
-        if len(alive) == 1:
+        seen = any(node.operator in WINDOWED for node in ancestors[:start])  # else it is the picture itself
+        if len(alive) == 1 and seen and not alive & set(graph.inputs):
             (inner,) = alive
-            first = [ancestors[i] for i in uses[inner]]
-            if all(node.operator in WINDOWED + POOLED and node.inputs[0] == inner for node in first):
-                return _way(graph, ancestors[start:], inner)
-    return None
+            users = [ancestors[i] for i in uses[inner]]
+            placed = all(node.operator in WINDOWED and node.inputs[0] == inner for node in users)
+            # What a convolution gives to a pooling has no activation behind it: there 0 is not "nothing is there".
+            raw = makers[inner].operator == "Conv" and any(node.operator != "Conv" for node in users)
+            if placed and not raw:
+                found = start, inner
+    return None if found is None else _way(graph, ancestors[found[0] :], found[1])
 
 
 def _way(graph: Graph, nodes: list[Node], inner: str) -> Way | None:
@@ -105,6 +115,11 @@ def _ancestors(graph: Graph, makers: dict[str, Node], logits: str) -> list[Node]
             moving.update(node.outputs)
             found.append(node)
     return found
+
+
+def _kernel(node: Node) -> int:
+    """The longer side of a node's window, 1 where it has none."""
+    return max(node.attributes().get("kernel_shape", [3])) if node.operator in WINDOWED else 1
 
 
 def _halves(node: Node) -> bool:
@@ -246,7 +261,9 @@ def _maxpool(step: Step, known: Arrays, constants: Arrays, slope: np.ndarray) ->
 
     def carried(i: int, j: int) -> np.ndarray:
         nonlocal free
-        rows, columns = (slice(at, at + n * step, step) for at, n, step in zip((i, j), after.shape[1:], strides, strict=True))
+        rows, columns = (
+            slice(at, at + n * step, step) for at, n, step in zip((i, j), after.shape[1:], strides, strict=True)
+        )
         taken = free & (room[:, rows, columns] == after)
         free = free & ~taken
         return slope[0] * taken
@@ -264,13 +281,19 @@ def _averagepool(step: Step, known: Arrays, constants: Arrays, slope: np.ndarray
         counts = np.zeros(slope.shape[2:], np.float32)
         for i in range(sides[0]):
             for j in range(sides[1]):
-                counts += inside[i : i + counts.shape[0] * strides[0] : strides[0], j : j + counts.shape[1] * strides[1] : strides[1]]
+                counts += inside[
+                    i : i + counts.shape[0] * strides[0] : strides[0], j : j + counts.shape[1] * strides[1] : strides[1]
+                ]
     share = slope[0] / counts
     return [(step.inputs[0], _strewn(step, before, slope.shape, sides, lambda i, j: share))]
 
 
 def _strewn(
-    step: Step, before: tuple[int, ...], after: tuple[int, ...], sides: tuple[int, ...], carried: Callable[[int, int], np.ndarray]
+    step: Step,
+    before: tuple[int, ...],
+    after: tuple[int, ...],
+    sides: tuple[int, ...],
+    carried: Callable[[int, int], np.ndarray],
 ) -> np.ndarray:
     """What each place of a window carries back, (K, h, w), summed up where the windows stood: (1, K, H, W)."""
     (down, across), (top, left, *_), padded = _frame(step, before, after, sides)
@@ -294,7 +317,10 @@ def _frame(
     else:
         pads = step.attributes.get("pads", [0, 0, 0, 0])
     # A window may hang over what is padded where a stride does not come out even.
-    padded = tuple(max(before[i + 2] + pads[i] + pads[i + 2], (after[i + 2] - 1) * strides[i] + sides[i] + strides[i] - 1) for i in (0, 1))
+    padded = tuple(
+        max(before[i + 2] + pads[i] + pads[i + 2], (after[i + 2] - 1) * strides[i] + sides[i] + strides[i] - 1)
+        for i in (0, 1)
+    )
     return strides, pads, (padded[0], padded[1])
 
 

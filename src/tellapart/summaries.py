@@ -11,10 +11,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tellapart import scoresheet
+from tellapart import explanations, scoresheet
 from tellapart.bundle import Bundle
 from tellapart.cache import StoreInfo
 from tellapart.evaluation import CROSS_VALIDATION, Evaluation
+from tellapart.explaining import Written
 from tellapart.files import counted, shown
 from tellapart.findings import Finding, Findings
 from tellapart.predict import Prediction
@@ -118,6 +119,16 @@ def answered(one: Prediction) -> Text:
     if one.label_set is not None:
         answer += f"; one of: {', '.join(map(shown, one.label_set))}"
     return Text(f"{shown(one.path)}: ").append(answer, style=style)
+
+
+def explained(one: Written) -> Text:
+    """The line that `explain` prints for a picture."""
+    line = Text(f"{shown(one.path)}: ")
+    if one.explanation is None:
+        return line.append(f"not read: {one.error}", style="yellow")
+    why = one.explanation
+    near = f"; {explanations.in_words(why.nearest)}" if any(each.label for each in why.nearest) else ""
+    return line.append(f"{shown(why.label)} {why.probability:.1%}{near}; {shown(one.heat_map or '')}")
 
 
 def copied(result: Sorted) -> str:

@@ -16,7 +16,7 @@ from tellapart.bundle import Bundle
 from tellapart.cache import StoreInfo
 from tellapart.evaluation import Evaluation
 from tellapart.files import counted, shown
-from tellapart.findings import Finding, Findings
+from tellapart.findings import KIND_NAMES, Finding, Findings
 from tellapart.predict import Prediction
 from tellapart.sorting import Sorted
 
@@ -28,19 +28,6 @@ SEVERITIES = {
     "error": ("What makes results wrong", "red"),
     "warning": ("What makes them worse", "yellow"),
     "info": ("Good to know", "cyan"),
-}
-KIND_NAMES = {
-    "unreadable": "Files that cannot be read",
-    "leak": "The same picture on two sides of a split",
-    "label_conflict": "The same picture under two labels",
-    "split": "Splits",
-    "shortcut": "Classes that can be told without the subject",
-    "wrong_label": "Labels that are probably wrong",
-    "exact_duplicate": "Copies",
-    "near_duplicate": "Near copies",
-    "imbalance": "Numbers of pictures",
-    "outlier": "Pictures that look like none of the classes",
-    "odd": "Unusual pictures",
 }
 MOST_REASONS = 5  # kinds of reasons why pictures were not used, each with one example
 LARGE_GAP = 0.05  # between training and test accuracy, from which on it is named

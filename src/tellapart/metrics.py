@@ -14,6 +14,10 @@ import numpy as np
 Z_95 = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
 
 
+N_BINS = 15  # of confidence, equally wide
+MOST_POINTS = 200  # of a coverage curve
+
+
 @dataclass(frozen=True, slots=True)
 class ClassScores:
     """How one class fared. A ratio whose denominator is zero is None, not a made-up 0."""
@@ -22,6 +26,19 @@ class ClassScores:
     recall: float | None  # right answers among the pictures of this class, 0–1
     f1: float | None  # harmonic mean of both, 0–1
     support: int  # pictures of this class
+    precision_interval: tuple[float, float] | None = None  # 95 %, Wilson
+    recall_interval: tuple[float, float] | None = None  # 95 %, Wilson
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """The pictures of one range of confidence, the probability of the most probable class."""
+
+    low: float  # the range (low, high], 0–1
+    high: float
+    n: int  # pictures in it, at least 1
+    confidence: float  # their mean confidence, 0–1
+    accuracy: float  # the share of them that is right, 0–1
 
 
 def wilson_interval(n_right: int, n: int, z: float = Z_95) -> tuple[float, float]:
@@ -60,23 +77,119 @@ def baseline_accuracy(labels: np.ndarray, n_classes: int) -> float:
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
     """The mean negative logarithm of the right class's probability, in nats, 0 or more."""
+    return float(log_loss_terms(probabilities, labels).mean())
+
+
+def balanced_accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """The mean of the classes' recalls, 0–1, over the classes that have pictures."""
+    right = probabilities.argmax(axis=1) == labels
+    support = np.bincount(labels)
+    found = np.bincount(labels, weights=right)
+    return float(np.mean(found[support > 0] / support[support > 0]))
+
+
+def brier_score(probabilities: np.ndarray, labels: np.ndarray) -> float:
+    """The mean squared distance of probabilities and truth, summed over all classes as Brier (1950) has it: 0–2.
+
+    With two classes it is twice the one-column form that scikit-learn gave before its version 1.7.
+    """
+    return float(brier_terms(probabilities, labels).mean())
+
+
+def brier_terms(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What each picture adds to `brier_score`: float64 (N,), 0–2."""
+    of_right = probabilities[np.arange(len(labels)), labels]
+    return (probabilities**2).sum(axis=1) - 2 * of_right + 1
+
+
+def log_loss_terms(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """What each picture adds to `log_loss`: float64 (N,), in nats."""
     of_right = probabilities[np.arange(len(labels)), labels]
     smallest = np.finfo(np.float64).eps  # as scikit-learn clips: one sure mistake must not make it infinite
-    return float(-np.mean(np.log(np.clip(of_right, smallest, 1.0))))
+    return -np.log(np.clip(of_right, smallest, 1.0))
 
 
-def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, n_bins: int = 15) -> float:
-    """The gap between confidence and accuracy, averaged over equal-width bins (Guo et al. 2017), 0–1.
+def roc_auc(probabilities: np.ndarray, labels: np.ndarray) -> float | None:
+    """The area under the ROC curve, 0–1: how often a picture of a class gets more of it than one of another class.
 
-    Bin i holds the pictures whose highest probability lies in (i / n_bins, (i + 1) / n_bins].
+    Of two classes it is that of the second; of more the mean over the classes, each against the rest, that have
+    pictures. Ties count half (Mann and Whitney 1947). None where all pictures are of one class.
     """
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == labels
-    bins = np.clip(np.ceil(confidence * n_bins).astype(int) - 1, 0, n_bins - 1)
-    weight = np.bincount(bins, minlength=n_bins)
-    filled = weight > 0
-    gaps = np.bincount(bins, weights=right - confidence, minlength=n_bins)[filled]
-    return float(np.abs(gaps).sum() / len(labels))
+    areas = [
+        float(placements(probabilities[:, c], labels == c)[labels == c].mean())
+        for c in judged_classes(probabilities, labels)
+    ]
+    return float(np.mean(areas)) if areas else None
+
+
+def judged_classes(probabilities: np.ndarray, labels: np.ndarray) -> list[int]:
+    """The classes of which `roc_auc` takes the mean."""
+    present = np.unique(labels).tolist()
+    if len(present) < 2:
+        return []
+    return [1] if probabilities.shape[1] == 2 else present
+
+
+def placements(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """For each picture the share of the other side that it is rightly ordered against, ties half: float64 (N,), 0–1.
+
+    `scores` is float (N,), `positive` bool (N,), with some of both kinds. The mean over either side is the area under
+    the ROC curve; the spread of both tells its variance (DeLong, DeLong and Clarke-Pearson 1988).
+    """
+    shares = np.empty(len(scores))
+    ordered = {side: np.sort(scores[positive == side]) for side in (True, False)}
+    for side, others in ((True, ordered[False]), (False, ordered[True])):
+        mine = scores[positive == side]
+        below = (np.searchsorted(others, mine, "left") + np.searchsorted(others, mine, "right")) / (2 * len(others))
+        shares[positive == side] = below if side else 1 - below
+    return shares
+
+
+def top_k_accuracy(probabilities: np.ndarray, labels: np.ndarray, k: int) -> float:
+    """The share of pictures whose right class is among the `k` most probable, 0–1; of equals the first goes first."""
+    of_right = probabilities[np.arange(len(labels)), labels][:, None]
+    earlier = np.arange(probabilities.shape[1]) < labels[:, None]
+    before = ((probabilities > of_right) | ((probabilities == of_right) & earlier)).sum(axis=1)
+    return float(np.mean(before < k))
+
+
+def confidence_bins(probabilities: np.ndarray, n_bins: int = N_BINS) -> np.ndarray:
+    """The bin of each picture, int64 (N,): bin i is for a confidence in (i / n_bins, (i + 1) / n_bins]."""
+    return np.clip(np.ceil(probabilities.max(axis=1) * n_bins).astype(np.int64) - 1, 0, n_bins - 1)
+
+
+def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS) -> float:
+    """The gap between confidence and accuracy, averaged over equal-width bins (Guo et al. 2017), 0–1."""
+    gaps = (probabilities.argmax(axis=1) == labels) - probabilities.max(axis=1)
+    sums = np.bincount(confidence_bins(probabilities, n_bins), weights=gaps, minlength=n_bins)
+    return float(np.abs(sums).sum() / len(labels))
+
+
+def reliability(probabilities: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS) -> tuple[Bin, ...]:
+    """Confidence against accuracy, by the bins of `expected_calibration_error` that hold pictures, low to high."""
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    bins = confidence_bins(probabilities, n_bins)
+    n = np.bincount(bins, minlength=n_bins)
+    sure = np.bincount(bins, weights=confidence, minlength=n_bins)
+    hits = np.bincount(bins, weights=right, minlength=n_bins)
+    return tuple(
+        Bin(i / n_bins, (i + 1) / n_bins, int(n[i]), float(sure[i] / n[i]), float(hits[i] / n[i]))
+        for i in np.flatnonzero(n).tolist()
+    )
+
+
+def coverage_curve(probabilities: np.ndarray, labels: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """(share of pictures answered, accuracy of these), both 0–1, when only the surest are answered: surest first.
+
+    Pictures of equal confidence are answered together. Of many points, MOST_POINTS spread evenly are given.
+    """
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    order = np.argsort(-confidence, kind="stable")
+    ends = np.flatnonzero(np.append(np.diff(confidence[order]) != 0, True)) + 1  # pictures down to each confidence
+    if len(ends) > MOST_POINTS:
+        ends = ends[np.unique(np.linspace(0, len(ends) - 1, MOST_POINTS).round().astype(int))]
+    accuracies = np.cumsum(right[order])[ends - 1] / ends
+    return tuple(zip((ends / len(labels)).tolist(), accuracies.tolist(), strict=True))
 
 
 def confusion_matrix(predicted: np.ndarray, labels: np.ndarray, n_classes: int) -> np.ndarray:
@@ -96,6 +209,8 @@ def class_scores(confusion: np.ndarray) -> tuple[ClassScores, ...]:
                 recall=right / of_class if of_class else None,
                 f1=2 * right / (of_class + answered) if of_class + answered else None,
                 support=of_class,
+                precision_interval=wilson_interval(right, answered) if answered else None,
+                recall_interval=wilson_interval(right, of_class) if of_class else None,
             )
         )
     return tuple(scores)

@@ -23,7 +23,7 @@ THUMBNAIL_BYTES = 4_000_000  # of all together, without the heat maps
 MOST_PICTURES = 400  # that are opened at all: reading and shrinking one takes some milliseconds
 MOST_MISTAKES, MOST_UNSURE, MOST_DECLINED = 12, 12, 12
 OPEN_MISTAKES = 6  # that stand open
-MOST_CELLS = 60  # of the confusion matrix that show pictures
+MOST_CELLS = 60  # of mistakes that show pictures
 MOST_OF_CELL, MOST_OF_RIGHT = 12, 6  # pictures of a cell: of mistakes, of right answers
 MATRIX_CLASSES = 30  # up to this many classes right answers are shown, too
 MOST_OF_PATH = 160  # letters
@@ -116,14 +116,15 @@ _Chosen = tuple[tuple[int, int], int, float, list[int]]  # (right, answer), pict
 def _cells(evaluation: Evaluation, by_sureness: np.ndarray) -> list[_Chosen]:
     """The cells that show pictures, and which: mistakes the surest first, right answers the least sure first."""
     counts = evaluation.confusion
-    places = [((each.right, each.answer), each.n) for each in verdicts.pairs(evaluation)]
+    places = [((each.right, each.answer), each.n) for each in verdicts.pairs(evaluation)[:MOST_CELLS]]
     if len(counts) <= MATRIX_CLASSES:
         places += [((i, i), int(counts[i, i])) for i in range(len(counts)) if counts[i, i]]
+    predicted = evaluation.predicted
     members: dict[tuple[int, int], list[int]] = {}
     for i in by_sureness.tolist():
-        members.setdefault((int(evaluation.labels[i]), int(evaluation.predicted[i])), []).append(i)
+        members.setdefault((int(evaluation.labels[i]), int(predicted[i])), []).append(i)
     chosen = []
-    for where, n in places[:MOST_CELLS]:
+    for where, n in places:
         some = members[where]
         some = some[::-1][:MOST_OF_RIGHT] if where[0] == where[1] else some[:MOST_OF_CELL]
         chosen.append((where, n, n / int(counts[where[0]].sum()), some))
@@ -135,13 +136,13 @@ class _Maker:
 
     def __init__(self, evaluation: Evaluation, album: Album) -> None:
         self.evaluation, self.album = evaluation, album
-        self.root = common_folder(evaluation.paths)
+        self.predicted, self.root = evaluation.predicted, common_folder(evaluation.paths)
         self.keys: dict[str, str] = {}  # content -> key of its thumbnail
         self.n_left_out = 0
 
     def scene(self, i: int, heat: Heat | None = None) -> Scene:
         one = self.evaluation
-        path, right, answer = one.paths[i], int(one.labels[i]), int(one.predicted[i])
+        path, right, answer = one.paths[i], int(one.labels[i]), int(self.predicted[i])
         folder, slash, name = shorter(path, self.root).rpartition("/")
         label, told = shown(one.classes[right]), shown(one.classes[answer])
         alt = f"{name}: {label}" if right == answer else f"{name}: {label}, taken for {told}"

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tellapart import caveats
 from tellapart.charts import percent
 from tellapart.evaluation import Evaluation
 from tellapart.files import counted, shown
@@ -19,10 +20,9 @@ from tellapart.findings import KIND_NAMES
 WIDE = 0.2  # an interval of the accuracy this wide tells too little
 GOOD, USABLE = 0.9, 0.7  # of the accuracy's lower end
 WEAK = 0.75  # precision or recall of a class below which its answers are to be looked over
-FEW = 10  # test pictures of a class below which nothing is said of it
+FEW = caveats.FEWEST_OF_CLASS
 SURE = 0.95  # an answer this sure that is wrong is worth a look at its label
 LARGE_GAP = 0.05  # between training and test accuracy
-LARGE_DOUBT = 0.05  # of the expected calibration error
 HARMLESS = ("odd", "exact_duplicate", "near_duplicate")  # kinds of findings that spoil little
 MOST_LETTERS = 300  # of a finding
 MOST_NAMED = 4  # classes in a sentence
@@ -198,14 +198,6 @@ def fixes(evaluation: Evaluation, judged: Evaluation, report: Mapping[str, Any])
     if sure:
         says = f"It was surer than {percent(SURE)}. Often the label is what is wrong: look at each."
         found.append(Fix("info", f"{counted(sure, 'mistake')} that it was sure of", says, "mistakes"))
-    if judged.expected_calibration_error > LARGE_DOUBT and judged.n >= 100:
-        mean = float(judged.probabilities.max(axis=1).mean())
-        much = "surer" if mean > judged.accuracy else "less sure"
-        says = f"It is {much} than it should be, by {100 * judged.expected_calibration_error:.0f} points on average."
-        found.append(Fix("info", "Its percentages are off", says, "calibration"))
-    if unknown := untold_classes(judged):
-        says = f"Collect at least {FEW} test pictures of {named(judged, unknown)}, better 50."
-        found.append(Fix("info", f"Too few test pictures of {_classes(unknown)}", says, "classes"))
     if evaluation.skipped:
         says = "They are named below, each with its reason."
         found.append(Fix("info", f"{counted(len(evaluation.skipped), 'picture')} could not be used", says, "data"))
@@ -214,11 +206,12 @@ def fixes(evaluation: Evaluation, judged: Evaluation, report: Mapping[str, Any])
 
 
 def _warnings(evaluation: Evaluation) -> Iterator[Fix]:
-    """What the evaluation itself warns of; pictures that were trained on first."""
-    for says in evaluation.warnings:
-        trained = "trained on" in says
-        title = "Some test pictures are training pictures" if trained else "What the test can tell"
-        yield Fix("error" if trained else "warning", title, says, "data")
+    """What the evaluation itself warns of; its sentences begin with the point."""
+    for each in evaluation.warnings:
+        point, mark, rest = min((each.partition(end) for end in (": ", ". ")), key=lambda parts: len(parts[0]))
+        seen = "trained on" in each
+        where = "data" if seen else "calibration" if "probabilities" in each else "classes"
+        yield Fix("error" if seen else "warning", point.rstrip("."), rest[:1].upper() + rest[1:], where)
 
 
 def _found(report: Mapping[str, Any]) -> Iterator[Fix]:
@@ -267,10 +260,6 @@ def named(evaluation: Evaluation, indices: Sequence[int]) -> str:
     if len(indices) > MOST_NAMED:
         return f"{', '.join(names)} and {len(indices) - MOST_NAMED:,} more"
     return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
-
-
-def _classes(indices: Sequence[int]) -> str:
-    return "1 class" if len(indices) == 1 else f"{len(indices):,} classes"
 
 
 def _one_in(share: float) -> str:

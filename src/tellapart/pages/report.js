@@ -23,6 +23,8 @@
       const mine = cell.id === link.dataset.cell;
       if (pick) cell.hidden = !mine;
       cell.open = mine;
+      const more = mine && cell.parentElement.closest("details");
+      if (more) more.open = true;
     }
   };
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import draw
 from tellapart import classifier as classifiers
 from tellapart import pictures
 from tellapart.classifier import Classifier, load
@@ -240,3 +241,72 @@ def test_what_a_library_says_past_python_is_shown_only_where_it_fails(capfd: pyt
     with pytest.raises(ZeroDivisionError), classifiers._native_errors_held():
         _ = os.write(2, b"why it failed") / 0
     assert capfd.readouterr().err == "why it failed"
+
+
+@pytest.fixture(scope="module")
+def cameras(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two classes from two cameras; pictures of the one camera are dark, and under the wrong label."""
+    folder = tmp_path_factory.mktemp("cameras")
+    for label, other in (("circles", "squares"), ("squares", "circles")):
+        for i in range(24):
+            good, bad = folder / label / "day" / f"{i}.png", folder / label / "night" / f"{i}.png"
+            good.parent.mkdir(parents=True, exist_ok=True)
+            bad.parent.mkdir(parents=True, exist_ok=True)
+            draw(label, 900 + i).save(good)
+            draw(other, 950 + i).point(lambda level: level // 3).save(bad)
+    return folder
+
+
+def test_the_part_that_is_worse_is_named(cameras: Path) -> None:
+    """Asked of a model that answers by the folder's own label by day and against it at night."""
+    truth = {path: path.parts[-3] for path in cameras.rglob("*.png")}
+    night = {str(path): "night" in path.parts for path in truth}
+
+    class Known:
+        def answers(self, questions, look):
+            for question in questions:
+                look(question.path, np.asarray(Image.open(question.path)))
+                right = Path(question.path).parts[-3]
+                sure = 0.1 if night[question.path] and question.path.endswith(("1.png", "2.png")) else 0.9
+                of = {right: sure, ({"circles", "squares"} - {right}).pop(): 1 - sure}
+                yield Prediction(question.path, right, sure, {name: of[name] for name in sorted(of)})
+
+    class Bundle:
+        classes = ("circles", "squares")
+
+        def splits(self):
+            return {}
+
+    asked = Classifier.__new__(Classifier)
+    asked.bundle, asked.predictor = Bundle(), Known()  # pyright: ignore[reportAttributeAccessIssue]
+    found = asked.evaluate(cameras)
+    by_folder = {each.name: each for each in found.slices if each.by == "folder"}
+    # 1, 2, 11, 12, 21, 22 of 24 pictures of each class are wrong at night.
+    assert (by_folder["day"].n_right, by_folder["day"].n, by_folder["day"].worse) == (48, 48, False)
+    assert (by_folder["night"].n_right, by_folder["night"].n, by_folder["night"].worse) == (36, 48, True)
+    assert found.worst_slice is not None
+    assert {each.by for each in found.slices} == {"folder", "brightness"}  # all are of one size
+
+
+def test_declined_answers_are_counted(loaded: Classifier, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import dataclasses
+
+    plain = loaded.predictor.answers
+
+    def some_declined(questions, **more):
+        for i, answer in enumerate(plain(questions, **more)):
+            gone = {"label": None, "unknown": True, "reason": "not sure enough" if i else None}
+            yield dataclasses.replace(answer, **gone) if i < 20 else answer
+
+    monkeypatch.setattr(loaded.predictor, "answers", some_declined)
+    found = loaded.evaluate(photos)
+    assert found.coverage == 60 / 80
+    assert found.declined[:2] == ("declined", "not sure enough")
+    assert found.n == 80  # the accuracy is of all, the most probable class counts
+    right = (found.predicted == found.labels)[20:]
+    assert found.accuracy_when_answered == right.mean()
+
+
+def test_a_column_needs_a_table(loaded: Classifier, photos: Path) -> None:
+    with pytest.raises(SettingsError, match=r"--slice names a column .* Give the table with --labels"):
+        loaded.evaluate(photos, slice_by=["camera"])

@@ -87,3 +87,11 @@ def test_damage_says_nothing_and_never_raises():
         assert 0 <= found.quality <= 100
     for format in ("PNG", "GIF", "WEBP", "BMP", "TIFF"):
         assert headers.of(b"nonsense", format) == headers.Header()
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP"])
+def test_the_shorter_side_by_the_header(format: str) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (70, 31)).save(file, format)
+    assert headers.shorter_side_px(file.getvalue()) == 31
+    assert headers.shorter_side_px(file.getvalue()[:12]) is None

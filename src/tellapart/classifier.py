@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import functools
 import importlib
 import io
@@ -18,7 +19,7 @@ import numpy as np
 
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
-from tellapart import preprocess
+from tellapart import divisions, preprocess, slices
 from tellapart.curves import History
 from tellapart.errors import InputError, MissingPackageError, SettingsError
 from tellapart.evaluation import Evaluation
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     import keras
 
 PathLike = str | os.PathLike[str]
+DECLINED = "declined"  # why a picture was, where nothing more is known
 
 
 class Reading(TypedDict, total=False):
@@ -148,15 +150,20 @@ class Classifier:
         photos: PathLike,
         *,
         split: str | None = None,
+        slice_by: Sequence[str] = (),
         progress: Progress | None = None,
         **reading: Unpack[Reading],
     ) -> Evaluation:
         """Answer every labelled picture of a folder, in any input layout, and compare.
 
+        How parts of the pictures fared stands in the result's `slices`: by the folders below the classes, by the size
+        of the files, by brightness, and by columns of the table `labels`.
+
         Args:
             photos: in any input layout. Where it has splits the test split is taken, or the one that `split` names;
                 "all" takes every picture.
             split: "train", "validation", "test" or "all".
+            slice_by: columns of `labels`; left out, all that have two to twenty different values.
             progress: is told how far it has come.
             reading: see `Reading`.
 
@@ -164,6 +171,8 @@ class Classifier:
             InputError: no picture can be used, a class is not one of the model's, or there is no such split.
         """
         said = progress or Progress()
+        if slice_by and reading.get("labels") is None:
+            raise SettingsError("--slice names a column of a table of labels. Give the table with --labels.")
         catalog = catalogs.scan(
             photos,
             **reading,
@@ -178,8 +187,9 @@ class Classifier:
             )
         place = {name: i for i, name in enumerate(self.classes)}
         seen = set(self.bundle.splits().get("train", ()))
-        rows, labels_seen, paths, trained_on, skipped = [], [], [], [], []
-        answers = self.predictor.answers(Question(entry.path) for entry in entries)
+        rows, labels_seen, paths, trained_on, skipped, declined = [], [], [], [], [], []
+        looks = divisions.Looks()
+        answers = self.predictor.answers((Question(entry.path) for entry in entries), look=looks.look)
         for i, (entry, answer) in enumerate(zip(entries, answers, strict=True)):
             if answer.error is not None:
                 skipped.append((entry.path, answer.error))
@@ -188,6 +198,7 @@ class Classifier:
                 labels_seen.append(place[entry.label])
                 paths.append(entry.path)
                 trained_on.append(entry.content in seen)
+                declined.append((answer.reason or DECLINED) if answer.unknown else "")
             said.update("Answering", i + 1, len(entries))
         here = (s for s in catalog.skipped if taken in (None, "all") or s.split in (None, taken))
         skipped = sorted([*skipped, *((s.path, s.reason) for s in here)])
@@ -197,7 +208,7 @@ class Classifier:
                 f"None of the {len(skipped):,} pictures of {shown(os.fspath(photos))} could be read{example}. "
                 f"Give pictures that open."
             )
-        return Evaluation(
+        evaluation = Evaluation(
             classes=self.classes,
             probabilities=np.array(rows),
             labels=np.array(labels_seen),
@@ -206,7 +217,14 @@ class Classifier:
             split=taken,
             trained_on=np.array(trained_on),
             notes=catalog.notes,
+            declined=tuple(declined) if any(declined) else (),
         )
+        named = {f"{role}_column": reading.get(f"{role}_column") for role in ("path", "label", "split")}
+        kinds = divisions.of(
+            evaluation.paths, evaluation.labels.tolist(), catalog, looks, reading.get("labels"), slice_by, **named
+        )
+        right = evaluation.predicted == evaluation.labels
+        return dataclasses.replace(evaluation, slices=slices.of(right, evaluation.labels, kinds))
 
     def save(self, path: PathLike, *, force: bool = False) -> None:
         """Write the bundle. Raises OutputError where `path` exists and `force` is not set, or cannot be written."""

@@ -252,6 +252,13 @@ def apply(fix_list: str, to: str, json_path: str | None, force: bool, debug: boo
 @click.argument("model")
 @click.argument("photos")
 @click.option("--split", type=click.Choice(["train", "validation", "test", "all"]), help="[default: test]")
+@click.option(
+    "--slice",
+    "slice_by",
+    multiple=True,
+    metavar="COLUMN",
+    help="A column of LABELS.csv to compare parts by; may be repeated. [default: each that has few values]",
+)
 @_reading
 @_json
 @_force

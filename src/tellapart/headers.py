@@ -57,6 +57,20 @@ def of(data: bytes, format: str) -> Header:
     return Header()
 
 
+def shorter_side_px(data: bytes) -> int | None:
+    """The shorter side of a picture's bytes by its header, px; None where the header cannot be read."""
+    with contextlib.suppress(Exception):  # as above
+        format = pictures.sniff(data[:64])
+        if format == "JPEG":
+            import simplejpeg
+
+            return min(map(int, simplejpeg.decode_jpeg_header(data)[:2]))
+        if format is not None:
+            with pictures.opened(data, format) as image:
+                return min(image.size)
+    return None
+
+
 def number(text: str) -> int:
     """32 bits that stand for a text, the same in every run; 0 for an empty one."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little") if text else 0

@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -75,6 +75,7 @@ class Prediction:
 
 
 Loaded = tuple[Question, np.ndarray | str]  # pixels, uint8 (S, S, 3), or why there are none
+Look = Callable[[str, np.ndarray], None]  # is shown a path and its square, uint8 (S, S, 3)
 
 
 class Predictor:
@@ -104,11 +105,13 @@ class Predictor:
         """Preprocessed pictures, uint8 (B, S, S, 3), to embeddings, float32 (B, D)."""
         return self._engine.run(batch).embedding
 
-    def answers(self, questions: Iterable[Question], *, threads: int | None = None) -> Iterator[Prediction]:
-        """The answer to each question, in their order."""
+    def answers(
+        self, questions: Iterable[Question], *, threads: int | None = None, look: Look | None = None
+    ) -> Iterator[Prediction]:
+        """The answer to each question, in their order; `look` sees each picture that opens, on the decoding threads."""
         n_threads = threads or os.cpu_count() or 1
         with ThreadPoolExecutor(n_threads, thread_name_prefix="decode") as pool:
-            loaded = self._loaded(iter(questions), pool, 2 * BATCH + n_threads)
+            loaded = self._loaded(iter(questions), pool, 2 * BATCH + n_threads, look)
             first = list(itertools.islice(loaded, MANY))
             if len(first) == MANY:
                 yield from self._stream(itertools.chain(first, loaded), first)
@@ -116,12 +119,14 @@ class Predictor:
             for start in range(0, len(first), BATCH):
                 yield from self._answer(first[start : start + BATCH])
 
-    def _loaded(self, questions: Iterator[Question], pool: ThreadPoolExecutor, ahead: int) -> Iterator[Loaded]:
+    def _loaded(
+        self, questions: Iterator[Question], pool: ThreadPoolExecutor, ahead: int, look: Look | None
+    ) -> Iterator[Loaded]:
         """Each question with its pixels, or why there are none; `ahead` of them are under way."""
-        pending = deque((one, pool.submit(self._load, one)) for one in itertools.islice(questions, ahead))
+        pending = deque((one, pool.submit(self._load, one, look)) for one in itertools.islice(questions, ahead))
         while pending:
             question, future = pending.popleft()
-            pending.extend((one, pool.submit(self._load, one)) for one in itertools.islice(questions, 1))
+            pending.extend((one, pool.submit(self._load, one, look)) for one in itertools.islice(questions, 1))
             yield question, future.result()
 
     def _stream(self, loaded: Iterator[Loaded], sample: list[Loaded]) -> Iterator[Prediction]:
@@ -161,14 +166,17 @@ class Predictor:
             yield from self._predictions(group, iter(rows))
         yield from self._predictions(groups.popleft(), iter(()))
 
-    def _load(self, question: Question) -> np.ndarray | str:
+    def _load(self, question: Question, look: Look | None = None) -> np.ndarray | str:
         """The picture's pixels, or why there are none."""
         if question.error is not None:
             return question.error
         try:
-            return preprocess.load(question.path, self.preprocess)
+            square = preprocess.load(question.path, self.preprocess)
         except PictureError as error:
             return error.reason
+        if look is not None:
+            look(question.path, square)
+        return square
 
     def _answer(self, loaded: list[Loaded]) -> Iterator[Prediction]:
         pixels = [found for _, found in loaded if not isinstance(found, str)]

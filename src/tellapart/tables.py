@@ -85,6 +85,7 @@ class Row:
     split: str | None  # "train", "validation", "test"; None where the table gives no splits
     group: str | None  # stripped, NFC; None where the table gives no groups, or none for this row
     reason: str | None  # why the row cannot be used
+    cells: tuple[str, ...] = ()  # all of it, as the table has it; empty where there is a reason
 
 
 def open_table(
@@ -173,7 +174,13 @@ def rows(table: Table) -> Iterator[Row]:
         if not value.strip():
             reason = "the row's path is empty"
         group = None if table.group_index is None else cells[table.group_index].strip()
-        yield Row(line, value, label, split, unicodedata.normalize("NFC", group) if group else None, reason)
+        group = unicodedata.normalize("NFC", group) if group else None
+        yield Row(line, value, label, split, group, reason, () if reason else tuple(cells))
+
+
+def named(table: Table, column: str) -> int:
+    """Where a column stands that pictures are to be divided by. Raises InputError where there is none of this name."""
+    return _named(table.path, table.columns, column, "slice")
 
 
 def plan_table(
@@ -373,7 +380,7 @@ def _named(name: str, columns: Sequence[str], asked: str, role: str) -> int:
         return found[0]
     near = difflib.get_close_matches(_plain(asked), [_plain(column) for column in columns], n=1)
     hint = f" Did you mean '{shown(columns[_where(columns, near[0])[0]])}'?" if near else ""
-    option = "--group" if role == "group" else f"--{role}-column"
+    option = f"--{role}" if role in ("group", "slice") else f"--{role}-column"
     raise InputError(
         f"{option}: {shown(name)} has no column '{shown(asked)}'; "
         f"its columns are {_columns_listed(columns)}." + (hint or " Name one of these.")

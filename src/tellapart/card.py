@@ -102,14 +102,16 @@ def _what(judged: Evaluation, bundle: Bundle) -> Iterator[str]:
     yield f"**{_plain(verdicts.headline(judged))}** {_plain(verdict.title)}. {_plain(verdict.says)}"
     yield ""
     yield (
-        f"It tells apart {_plain(_pictures(bundle.classes, of='')).strip()}: {_plain(how)}, on squares of {side} × {side} px, made by "
+        f"It tells apart {_listed(bundle.classes)}: {_plain(how)}, on squares of {side} × {side} px, made by "
         "[tellapart](https://github.com/tellapart/tellapart)."
     )
 
 
 def _limits(judged: Evaluation, bundle: Bundle) -> Iterator[str]:
-    yield f"- It knows {counted(len(bundle.classes), 'class')}" if len(bundle.classes) == 1 else (
-        f"- It knows {len(bundle.classes):,} classes and no others: {_listed(bundle.classes)}."
+    yield (
+        f"- It knows {counted(len(bundle.classes), 'class')}"
+        if len(bundle.classes) == 1
+        else (f"- It knows {len(bundle.classes):,} classes and no others: {_listed(bundle.classes)}.")
     )
     yield "- The figures hold for pictures like those of the test: other cameras, places or seasons can be harder."
     if bundle.manifest["abstention"]:
@@ -125,10 +127,8 @@ def _limits(judged: Evaluation, bundle: Bundle) -> Iterator[str]:
         yield f"- Most often it takes {right} for {answer}: {every[0].n:,} of {counted(every[0].of, 'picture')}."
     worst = judged.worst_slice
     if worst is not None and worst.worse:
-        yield (
-            f"- It is worse where {_plain(shown(worst.by))} is {_plain(shown(worst.name))}: {percent(worst.accuracy)} of "
-            f"{counted(worst.n, 'picture')}."
-        )
+        where = f"{_plain(worst.by)} is {_plain(worst.name)}"
+        yield f"- It is worse where {where}: {percent(worst.accuracy)} of {counted(worst.n, 'picture')}."
 
 
 def _data(bundle: Bundle) -> Iterator[str]:
@@ -185,7 +185,8 @@ def _use(name: str, bundle: Bundle) -> Iterator[str]:
     yield ""
     yield (
         f"The file is a zip: `model.onnx` takes uint8 pixels (B, S, S, 3), 0–255, RGB, "
-        f"S = {bundle.manifest['preprocess']['size_px']}; `model.keras` loads in plain Keras; `manifest.json` has the classes in order."
+        f"S = {bundle.manifest['preprocess']['size_px']}; `model.keras` loads in plain Keras; `manifest.json` has the "
+        f"classes in order."
     )
 
 
@@ -208,8 +209,12 @@ def _ranged(share: float | None, span: tuple[float, float] | None) -> str:
     return percent(share) if span is None else f"{percent(share)} ({percent(span[0])} to {percent(span[1])})"
 
 
-def _pictures(classes: Sequence[str], of: str = "Pictures of ") -> str:
-    return of + ", ".join(map(shown, classes[:MOST_NAMED])) + (" and more" if len(classes) > MOST_NAMED else "")
+def _pictures(classes: Sequence[str]) -> str:
+    return (
+        "Pictures of "
+        + ", ".join(map(shown, classes[:MOST_NAMED]))
+        + (" and more" if len(classes) > MOST_NAMED else "")
+    )
 
 
 def _listed(classes: Sequence[str]) -> str:
@@ -224,5 +229,5 @@ def _plain(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Text as a double-quoted scalar of YAML 1.2, of which JSON's strings are some; printable, so without surrogates."""
+    """Text as a double-quoted scalar of YAML 1.2, of which JSON's strings are some; printable, so no surrogates."""
     return json.dumps(shown(text), ensure_ascii=False)

@@ -7,14 +7,15 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tellapart import __version__, arguments, console, outputs
+from tellapart import __version__, arguments, console, outputs, reports
+from tellapart import options as shared
 from tellapart.config import SHORTEST_BUDGET_S, budget_s
 from tellapart.errors import InputError, SettingsError, TellapartError
 from tellapart.files import shown
@@ -36,30 +37,8 @@ def cli() -> None:
     """Folders of labelled pictures in; an image classifier that you can trust, explain and ship out."""
 
 
-def _options(*decorators: Callable) -> Callable:
-    def decorate(function: Callable) -> Callable:
-        for decorator in reversed(decorators):
-            function = decorator(function)
-        return function
-
-    return decorate
-
-
-_table = _options(
-    click.option("--labels", metavar="LABELS.csv", help="A table of path (or file name, or id) and label."),
-    click.option("--path-column", metavar="NAME", help="The column of paths in LABELS.csv."),
-    click.option("--label-column", metavar="NAME", help="The column of labels in LABELS.csv."),
-    click.option("--split-column", metavar="NAME", help="The column of splits in LABELS.csv."),
-)
-_reading = _options(
-    _table,
-    click.option("--group", metavar="NAME", help="A column of LABELS.csv: pictures of one value stay in one split."),
-    click.option("--keep-conflicts", is_flag=True, help="Use a picture that stands in two classes, in both."),
-)
-_json = click.option("--json", "json_path", metavar="FILE", help="Write the result as JSON; - is standard output.")
-_force = click.option("--force", is_flag=True, help="Replace outputs that exist.")
-_cache = click.option("--cache", metavar="DIR", help="The folder for decoded pictures, for this run.")
-_debug = click.option("--debug", is_flag=True, help="Show where an error comes from.")
+_table, _reading, _json, _force = shared.table, shared.reading, shared.json, shared.force
+_cache, _debug = shared.cache, shared.debug
 
 
 @cli.command(short_help="Learn the classes of a folder of pictures.")
@@ -94,6 +73,8 @@ _debug = click.option("--debug", is_flag=True, help="Show where an error comes f
 @_reading
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard's log there.")
 @click.option("--history", metavar="FILE.csv", help="Write the learning curves there too, one row an epoch.")
+@click.option("--report", metavar="FILE.html", help="Write a page: whether to trust the model, and what to fix first.")
+@click.option("--card", metavar="FILE.md", help="Write a model card, with Hugging Face's metadata.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, how long it takes and how much disk.")
 @click.option("--show-augment", metavar="FILE.png", help="Draw some pictures as training would vary them; no training.")
 @_cache
@@ -109,6 +90,8 @@ def train(
     photos: str,
     output: str | None,
     history: str | None,
+    report: str | None,
+    card: str | None,
     json_path: str | None,
     dry_run: bool,
     show_augment: str | None,
@@ -122,8 +105,8 @@ def train(
     """
     from tellapart import api, summaries
 
-    console.check_output(json_path, force)
-    console.check_output(history, force)
+    for path in (json_path, history, report, card):
+        console.check_output(path, force)
     if show_augment is not None:
         if dry_run:
             raise click.UsageError("Only one of --dry-run and --show-augment can be done. Leave one of them out.")
@@ -139,7 +122,9 @@ def train(
         console.write_json(plan, json_path, force)
         return
     target = f"{Path(os.path.abspath(photos)).name}.tellapart" if output is None else output
-    console.check_apart({"--output": target, "--json": json_path, "--history": history})
+    console.check_apart(
+        {"--output": target, "--json": json_path, "--history": history, "--report": report, "--card": card}
+    )
     options["budget"] = _left(options["budget"])
     classifier = api.train(photos, output=target, force=force, **options)
     assert classifier.evaluation is not None  # just trained
@@ -147,6 +132,7 @@ def train(
     console.say(summaries.trained(classifier.evaluation, classifier.report), json_path)
     console.say(f"Saved: {shown(target)}", json_path)
     console.write_json(result, json_path, force)
+    reports.of_training(classifier, target, report, card, json_path, force)
     if history is not None:
         outputs.write_text(history, classifier.bundle.members["history.csv"].decode(), force=force)
     if classifier.report["training"]["interrupted"]:
@@ -278,6 +264,9 @@ def evaluate(model: str, photos: str, json_path: str | None, force: bool, debug:
     console.write_json(evaluation.as_dict(), json_path, force)
 
 
+cli.add_command(reports.report)
+
+
 @cli.command(short_help="Answer what is on pictures.")
 @click.argument("model")
 @click.argument("pictures", nargs=-1, required=True)
@@ -406,7 +395,7 @@ def cache_clear(cache: str | None, debug: bool) -> None:
 @_force
 @_debug
 def demo(output: str, json_path: str | None, force: bool, debug: bool, **options: Any) -> None:
-    """Train on handwritten digits, evaluate, predict and draw a contact sheet; nothing is downloaded."""
+    """Train on handwritten digits, evaluate, predict, draw a sheet, write a report; nothing is downloaded."""
     from tellapart import demo as demos
     from tellapart import summaries
 

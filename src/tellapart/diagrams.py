@@ -1,4 +1,4 @@
-"""Diagrams with two axes for pages, as SVG: said against true, coverage against accuracy, numbers by epoch.
+"""Diagrams with two axes for pages, as SVG: said against true, coverage against accuracy, shorts by epoch.
 
 Like `charts`, they take their colours from the page and tell what they show in words. The classes that a page styles,
 beyond those of `charts`: ``even``, ``whisker``, ``mark``, ``line a`` to ``line d``, ``key``.
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from tellapart.charts import Svg, number
+from tellapart.charts import Svg, short
 from tellapart.curves import ticks
 
 WIDTH, HEIGHT = 520, 300  # in its own units
@@ -47,11 +47,11 @@ class _Axes:
         return HEIGHT - BOTTOM - _part(value, self.low, self.high) * (HEIGHT - TOP - BOTTOM)
 
     def at(self, points: Sequence[tuple[float, float]]) -> str:
-        return "M" + "L".join(f"{number(self.x(x))} {number(self.y(y))}" for x, y in points)
+        return "M" + "L".join(f"{short(self.x(x))} {short(self.y(y))}" for x, y in points)
 
 
 def reliability(bins: Sequence[Share], *, told: str) -> Svg:
-    """How sure the answers are (x) against how many of them are right (y); the diagonal is a model that means what it says.
+    """How sure the answers are (x) against how many of them are right (y); on the diagonal they are what they say.
 
     Args:
         bins: those that hold pictures; the more of all pictures in one, the larger its dot.
@@ -62,10 +62,10 @@ def reliability(bins: Sequence[Share], *, told: str) -> Svg:
     parts.append(f'<path class="even" d="{axes.at([(axes.left, axes.left), (1, 1)])}"/>')
     most = max((each.n for each in bins), default=1)
     for each in bins:
-        x = number(axes.x(each.x))
-        parts.append(f'<path class="whisker" d="M{x} {number(axes.y(each.low))}V{number(axes.y(each.high))}"/>')
-        radius = number(3.5 + 6.5 * math.sqrt(each.n / most))
-        parts.append(f'<circle class="dot" cx="{x}" cy="{number(axes.y(each.y))}" r="{radius}"/>')
+        x = short(axes.x(each.x))
+        parts.append(f'<path class="whisker" d="M{x} {short(axes.y(each.low))}V{short(axes.y(each.high))}"/>')
+        radius = short(3.5 + 6.5 * math.sqrt(each.n / most))
+        parts.append(f'<circle class="dot" cx="{x}" cy="{short(axes.y(each.y))}" r="{radius}"/>')
     return _drawn(parts, told)
 
 
@@ -90,7 +90,7 @@ def coverage(points: Sequence[Share], *, at: Share | None = None, floor: float =
     parts.append(f'<path class="band" d="{axes.at([*upper, *lower])}Z"/>')
     parts.append(f'<path class="curve" d="{axes.at([(each.x, each.y) for each in points])}"/>')
     if at is not None:
-        parts.append(f'<circle class="mark" cx="{number(axes.x(at.x))}" cy="{number(axes.y(at.y))}" r="7"/>')
+        parts.append(f'<circle class="mark" cx="{short(axes.x(at.x))}" cy="{short(axes.y(at.y))}" r="7"/>')
     return _drawn(parts, told)
 
 
@@ -133,25 +133,24 @@ def lines(
             parts.append(f'<path class="line {letter}" d="{axes.at(there)}"/>')
         dots = there if len(there) <= 40 else there[-1:]
         parts += [
-            f'<circle class="end {letter}" cx="{number(axes.x(a))}" cy="{number(axes.y(b))}" r="3.5"/>' for a, b in dots
+            f'<circle class="end {letter}" cx="{short(axes.x(a))}" cy="{short(axes.y(b))}" r="3.5"/>' for a, b in dots
         ]
     return _drawn(parts, told)
 
 
 def key(letter: str) -> Svg:
     """A short piece of a line of `lines`, to stand beside its name."""
-    return Svg(
-        f'<svg class="key" viewBox="0 0 28 8" aria-hidden="true"><path class="line {escape(letter)}" d="M1 4H27"/></svg>'
-    )
+    line = f'<path class="line {escape(letter)}" d="M1 4H27"/>'
+    return Svg(f'<svg class="key" viewBox="0 0 28 8" aria-hidden="true">{line}</svg>')
 
 
 def interval(share: float, low: float, high: float, *, kind: str = "") -> Svg:
-    """A lying bar as long as a share (0–1), with a whisker over what it may well be. The number stands beside it."""
+    """A lying bar as long as a share (0–1), with a whisker over what it may well be. The short stands beside it."""
     width, left, right = (100 * min(max(each, 0.0), 1.0) for each in (share, low, high))
     return Svg(
         f'<svg class="bar {escape(kind)}" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect class="track" width="100" height="8"/><rect class="fill" width="{number(width)}" height="8"/>'
-        f'<rect class="span" x="{number(left)}" y="3.2" width="{number(max(right - left, 0.8))}" height="1.6"/></svg>'
+        f'<rect class="track" width="100" height="8"/><rect class="fill" width="{short(width)}" height="8"/>'
+        f'<rect class="span" x="{short(left)}" y="3.2" width="{short(max(right - left, 0.8))}" height="1.6"/></svg>'
     )
 
 
@@ -167,7 +166,7 @@ def _grid(axes: _Axes, x_name: str, y_name: str, left: float) -> list[str]:
             parts.append(_below(axes, value, _mark(value)))
     parts.append(_x_name(x_name))
     parts.append(
-        f'<text class="tick" transform="translate(13 {number((TOP + HEIGHT - BOTTOM) / 2)}) rotate(-90)" '
+        f'<text class="tick" transform="translate(13 {short((TOP + HEIGHT - BOTTOM) / 2)}) rotate(-90)" '
         f'text-anchor="middle">{escape(y_name)}</text>'
     )
     return parts
@@ -176,18 +175,18 @@ def _grid(axes: _Axes, x_name: str, y_name: str, left: float) -> list[str]:
 def _across(axes: _Axes, value: float, text: str) -> list[str]:
     y = axes.y(value)
     return [
-        f'<path class="grid" d="M{LEFT} {number(y)}H{WIDTH - RIGHT}"/>',
-        f'<text class="tick" x="{LEFT - 6}" y="{number(y + 4)}" text-anchor="end">{escape(text)}</text>',
+        f'<path class="grid" d="M{LEFT} {short(y)}H{WIDTH - RIGHT}"/>',
+        f'<text class="tick" x="{LEFT - 6}" y="{short(y + 4)}" text-anchor="end">{escape(text)}</text>',
     ]
 
 
 def _below(axes: _Axes, value: float, text: str) -> str:
-    x = number(axes.x(value))
+    x = short(axes.x(value))
     return f'<text class="tick" x="{x}" y="{HEIGHT - BOTTOM + 18}" text-anchor="middle">{escape(text)}</text>'
 
 
 def _x_name(name: str) -> str:
-    middle = number((LEFT + WIDTH - RIGHT) / 2)
+    middle = short((LEFT + WIDTH - RIGHT) / 2)
     return f'<text class="tick" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(name)}</text>'
 
 
@@ -199,7 +198,6 @@ def _drawn(parts: Sequence[str], told: str) -> Svg:
 def _part(value: float, low: float, high: float) -> float:
     """Where a value lies between two, 0–1; what is beyond lies at the edge."""
     return min(max((value - low) / (high - low), 0.0), 1.0) if high > low else 0.5
-
 
 
 def _mark(share: float) -> str:

@@ -92,8 +92,14 @@ def coverage(evaluation: Evaluation) -> dict[str, Any]:
     rows = [("answered", "right", "95 % sure from", "to")]
     rows += [(percent(each.x), percent(each.y), percent(each.low), percent(each.high)) for each in points[::8]]
     chart = diagrams.coverage(points, at=at, floor=evaluation.baseline_accuracy, told=told + ".")
-    return {"chart": chart, "rows": rows, "targets": targets, "declines": bool(evaluation.declined),
-        "answered": percent(evaluation.coverage), "right": None if at is None else percent(at.y)}
+    return {
+        "chart": chart,
+        "rows": rows,
+        "targets": targets,
+        "declines": bool(evaluation.declined),
+        "answered": percent(evaluation.coverage),
+        "right": None if at is None else percent(at.y),
+    }
 
 
 def _targets(evaluation: Evaluation) -> list[tuple[str, str, str]]:
@@ -108,7 +114,10 @@ def _targets(evaluation: Evaluation) -> list[tuple[str, str, str]]:
         if target > evaluation.accuracy and len(reached) and reached[-1] + 1 >= verdicts.FEW:
             k = int(reached[-1])
             row = (percent(target), percent(float(confidence[order[k]])), percent((k + 1) / evaluation.n))
-            found = [*(each for each in found if each[2] != row[2]), row]  # the same pictures reach a stricter target too
+            found = [
+                *(each for each in found if each[2] != row[2]),
+                row,
+            ]
     return found
 
 

@@ -6,11 +6,10 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tellapart import charts, figures, htmlpage, outputs, pictures, results, scenes, verdicts
+from tellapart import charts, figures, htmlpage, outputs, pictures, provenance, results, scenes, verdicts
 from tellapart.bundle import Bundle
 from tellapart.charts import percent
 from tellapart.evaluation import Evaluation
-from tellapart.files import counted, shown
 from tellapart.scenes import MATRIX_CLASSES, Heat, Scenes
 from tellapart.thumbnails import Read
 
@@ -76,8 +75,6 @@ def save(
 
 def _view(evaluation: Evaluation, bundle: Bundle, shown_scenes: Scenes, facts: Mapping[str, Any]) -> dict[str, Any]:
     """All that the template names."""
-    from tellapart import __version__
-
     judged = verdicts.judged(evaluation)
     report: Mapping[str, Any] = facts.get("report") or {}
     fixes = verdicts.fixes(evaluation, judged, report)
@@ -87,7 +84,7 @@ def _view(evaluation: Evaluation, bundle: Bundle, shown_scenes: Scenes, facts: M
     there -= set() if learning else {"learning"}
     return {
         "name": str(facts.get("name") or "the model"),
-        "version": __version__,
+        "version": provenance.version(),
         "headline": verdicts.headline(judged),
         "baseline": verdicts.beside_baseline(judged),
         "verdict": verdicts.verdict(judged),

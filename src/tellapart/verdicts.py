@@ -28,12 +28,12 @@ MOST_LETTERS = 300  # of a finding
 MOST_NAMED = 4  # classes in a sentence
 
 RULES = (
-    f"“Too few test pictures to tell”: the interval of the accuracy is wider than {100 * WIDE:.0f} points, unless all of it lies "
-    "above or below the limits that follow.",
+    f"“Too few test pictures to tell”: the interval of the accuracy is wider than {100 * WIDE:.0f} points, unless all "
+    "of it lies above or below the limits that follow.",
     "“Do not trust it”: the accuracy is not surely above what always answering the commonest class would reach, or its "
     f"upper end lies below {100 * USABLE:.0f} %, or every picture was one that it was trained on.",
-    f"“Trust it”: the lower end of the interval is at least {100 * GOOD:.0f} %. A class is named as an exception where fewer "
-    f"than {100 * WEAK:.0f} % of its pictures are found or of its answers are right, of {FEW} pictures or more.",
+    f"“Trust it”: the lower end of the interval is at least {100 * GOOD:.0f} %. A class is named as an exception where "
+    f"fewer than {100 * WEAK:.0f} % of its pictures are found or of its answers are right, of {FEW} pictures or more.",
     "“Use it, and look over its answers”: everything between.",
 )
 
@@ -120,7 +120,11 @@ def verdict(evaluation: Evaluation) -> Verdict:
     exceptions = f" Look over its answers about {named(evaluation, weak)}." if weak else ""
     if unknown:
         exceptions += f" Of {named(evaluation, unknown)} there were too few test pictures to tell."
-    wrong = "It was never wrong here." if evaluation.accuracy == 1 else f"It is wrong on {_one_in(1 - evaluation.accuracy)}."
+    wrong = (
+        "It was never wrong here."
+        if evaluation.accuracy == 1
+        else f"It is wrong on {_one_in(1 - evaluation.accuracy)}."
+    )
     like = "That holds for pictures like those of the test."
     if low >= GOOD and not weak:
         classes = [i for i in range(len(evaluation.classes)) if i not in unknown]
@@ -170,7 +174,9 @@ def certainty(evaluation: Evaluation) -> list[str]:
         near = np.abs(confidence - claimed) <= 0.05
         if near.sum() >= FEW:
             n, true = int(near.sum()), float(right[near].mean())
-            said.append(f"When it says about {percent(claimed)} it is right {percent(true)} of the time ({n:,} pictures).")
+            said.append(
+                f"When it says about {percent(claimed)} it is right {percent(true)} of the time ({n:,} pictures)."
+            )
     surest = confidence >= 0.99
     if surest.sum() >= FEW:
         n, true = int(surest.sum()), float(right[surest].mean())
@@ -208,7 +214,7 @@ def fixes(evaluation: Evaluation, judged: Evaluation, report: Mapping[str, Any])
 def _warnings(evaluation: Evaluation) -> Iterator[Fix]:
     """What the evaluation itself warns of; its sentences begin with the point."""
     for each in evaluation.warnings:
-        point, mark, rest = min((each.partition(end) for end in (": ", ". ")), key=lambda parts: len(parts[0]))
+        point, _, rest = min((each.partition(end) for end in (": ", ". ")), key=lambda parts: len(parts[0]))
         seen = "trained on" in each
         where = "data" if seen else "calibration" if "probabilities" in each else "classes"
         yield Fix("error" if seen else "warning", point.rstrip("."), rest[:1].upper() + rest[1:], where)
@@ -230,15 +236,22 @@ def _by_heart(report: Mapping[str, Any], judged: Evaluation) -> Iterator[Fix]:
     trained = report.get("train_accuracy")
     if isinstance(trained, float) and trained - judged.accuracy > LARGE_GAP and trained > judged.accuracy_interval[1]:
         gap = f"{percent(trained)} of the training pictures are right, {percent(judged.accuracy)} of the test pictures."
-        yield Fix("warning", "It has partly learned its pictures by heart", f"{gap} More pictures help most.", "learning")
+        yield Fix(
+            "warning", "It has partly learned its pictures by heart", f"{gap} More pictures help most.", "learning"
+        )
 
 
 def _weak(judged: Evaluation) -> Iterator[Fix]:
     for i in weak_classes(judged)[:2]:
+        name = shown(judged.classes[i])
         one = judged.per_class[judged.classes[i]]
         says = f"Of its {counted(one.support, 'picture')} {percent(one.recall or 0)} are found"
-        says += "." if one.precision is None else f"; {percent(one.precision)} of the answers “{shown(judged.classes[i])}” are right."
-        yield Fix("warning", f"Weak at “{shown(judged.classes[i])}”", f"{says} Give it more of these.", "classes")
+        says += (
+            "."
+            if one.precision is None
+            else f"; {percent(one.precision)} of the answers “{shown(judged.classes[i])}” are right."
+        )
+        yield Fix("warning", f"Weak at “{name}”", f"{says}. Give it more of these.", "classes")
 
 
 def _confused(judged: Evaluation) -> Iterator[Fix]:
@@ -267,4 +280,3 @@ def _one_in(share: float) -> str:
     if share >= 0.4:
         return f"{percent(share)} of the pictures"
     return f"about 1 picture in {round(1 / share):,}"
-

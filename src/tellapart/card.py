@@ -40,7 +40,7 @@ def card(evaluation: Evaluation, bundle: Bundle, *, facts: Mapping[str, Any]) ->
     Args:
         evaluation: on pictures that the model was not trained on; where some were, they are left out of the numbers.
         bundle: the model.
-        facts: as `reportpage.page` takes them; of these `name` and `command` are used.
+        facts: as `reportpage.page` takes them; of these `name` is used.
     """
     name = str(facts.get("name") or "model.tellapart")
     judged = verdicts.judged(evaluation)
@@ -53,7 +53,7 @@ def card(evaluation: Evaluation, bundle: Bundle, *, facts: Mapping[str, Any]) ->
         ("Each class", _classes(judged)),
         ("Calibration", [f"- {_plain(each)}" for each in verdicts.certainty(judged)]),
         ("How to use it", _use(name, bundle)),
-        ("How to get the same again", _again(bundle, str(facts.get("command") or ""))),
+        ("How to get the same again", _again(bundle, name)),
     ):
         parts += [f"## {title}", ""] if title else []
         parts += [*lines, ""]
@@ -139,12 +139,12 @@ def _data(bundle: Bundle) -> Iterator[str]:
     if unused := bundle.manifest["training"].get("unused"):
         yield f"- {unused:,} more were not needed."
     yield f"- Fingerprint of names, classes and contents: `{bundle.manifest['provenance']['catalog_fingerprint']}`"
-    yield "- Copies of a picture never stand on two sides of the split."
 
 
 def _evaluation(judged: Evaluation) -> Iterator[str]:
     split = f" of the {judged.split} split" if judged.split not in (None, "all") else ""
-    yield f"On {counted(judged.n, 'picture')}{_plain(split)} that it was not trained on; ranges are 95 % intervals."
+    new = "it was trained on" if judged.n_trained_on else "it was not trained on"
+    yield f"On {counted(judged.n, 'picture')}{_plain(split)} that {new}; ranges are 95 % intervals."
     yield ""
     yield from _table(("", "value", "95 % sure"), results.numbers(judged))
 
@@ -171,7 +171,7 @@ def _classes(judged: Evaluation) -> Iterator[str]:
 
 
 def _use(name: str, bundle: Bundle) -> Iterator[str]:
-    file = re.sub(r"[^\w.-]", "_", name)
+    file = _file(name)
     yield "```"
     yield "pip install tellapart"
     yield f"tellapart predict {file} PICTURES"
@@ -190,9 +190,9 @@ def _use(name: str, bundle: Bundle) -> Iterator[str]:
     )
 
 
-def _again(bundle: Bundle, command: str) -> Iterator[str]:
-    if command:
-        yield from ("```", shown(command).replace("`", "'"), "```", "")
+def _again(bundle: Bundle, name: str) -> Iterator[str]:
+    if command := results.command(bundle, _file(name)):
+        yield from ("```", command, "```", "")
     yield from _table(("", ""), results.recipe(bundle))
 
 
@@ -220,6 +220,11 @@ def _pictures(classes: Sequence[str]) -> str:
 def _listed(classes: Sequence[str]) -> str:
     more = f" and {len(classes) - MOST_NAMED:,} more" if len(classes) > MOST_NAMED else ""
     return ", ".join(_plain(shown(name)) for name in classes[:MOST_NAMED]) + more
+
+
+def _file(name: str) -> str:
+    """A file's name that needs no quotes."""
+    return re.sub(r"[^\w.-]", "_", name)
 
 
 def _plain(text: str) -> str:

@@ -115,6 +115,7 @@ def _view(evaluation: Evaluation, bundle: Bundle, shown_scenes: Scenes, facts: M
         "data": _data(evaluation, bundle, report),
         "learning": learning,
         "facts": results.costs(bundle, facts),
+        "trained_by": results.command(bundle, str(facts.get("name") or "model.tellapart")),
         "command": str(facts.get("command") or ""),
         "recipe": results.recipe(bundle),
     }

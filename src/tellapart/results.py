@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -67,6 +68,17 @@ def guards(bundle: Bundle) -> list[tuple[str, str]]:
         for name, value in guards.items()
         if isinstance(value, (int, float, str))
     ]
+
+
+def command(bundle: Bundle, name: str) -> str:
+    """What trains the same from the same pictures; "" for a network of the user's own."""
+    made = bundle.manifest["provenance"]
+    recipe = str(made["recipe"].get("name"))
+    if recipe not in ("transfer", "scratch", "tutorial"):
+        return ""
+    backbone = made["recipe"].get("backbone")
+    chosen = f" --backbone {shlex.quote(str(backbone))}" if recipe == "transfer" and backbone else ""
+    return f"tellapart train PHOTOS --recipe {recipe}{chosen} --seed {made['seed']} -o {shlex.quote(name)}"
 
 
 def recipe(bundle: Bundle) -> list[tuple[str, str]]:

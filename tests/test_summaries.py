@@ -1,82 +1,17 @@
 """Results in words: the numbers are right, the sentences true, and no name breaks a line."""
 
-import io
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from rich.console import Console, RenderableType
 
 from tellapart import summaries
 from tellapart.bundle import Bundle
 from tellapart.cache import StoreInfo
 from tellapart.classifier import Classifier
-from tellapart.evaluation import Evaluation
 from tellapart.predict import Prediction
 from tellapart.sorting import Sorted
-
-
-def text(what: RenderableType, width: int = 100) -> str:
-    console = Console(file=io.StringIO(), width=width)
-    console.print(what)
-    return console.file.getvalue()  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def evaluation(right: int, n: int, *, seen: int = 0, **more: Any) -> Evaluation:
-    """n pictures of cats, `right` of them found, the first `seen` trained on."""
-    cats = np.where(np.arange(n) < right, 0.9, 0.2)
-    return Evaluation(
-        classes=("cats", "dogs"),
-        probabilities=np.stack([cats, 1 - cats], axis=1),
-        labels=np.zeros(n, int),
-        paths=tuple(f"{i}.jpg" for i in range(n)),
-        trained_on=np.arange(n) < seen,
-        **more,
-    )
-
-
-def test_accuracy_stands_with_its_interval_and_its_baseline() -> None:
-    said = text(summaries.evaluated(evaluation(8, 10, split="test")))
-    # Wilson's interval of 8 of 10, as the textbooks have it: 49.0 % to 94.3 %.
-    assert "Accuracy 80.0% on 10 pictures of the test split (95 % sure: between 49.0% and 94.3%)." in said
-    assert "Always answering the commonest class would reach 100.0%." in said
-    lines = [line.split() for line in said.splitlines()]
-    assert ["cats", "10", "80.0%", "100.0%", "88.9%"] in lines
-    assert ["dogs", "0", "–", "0.0%", "0.0%"] in lines
-    assert ["cats", "8", "2"] in lines
-    assert ["dogs", "0", "0"] in lines
-    assert "trained on" not in said
-    assert "not used" not in said
-
-
-@pytest.mark.parametrize("split", [None, "all"])
-def test_no_split_no_word_of_one(split: str | None) -> None:
-    assert "on 10 pictures (95 %" in text(summaries.evaluated(evaluation(8, 10, split=split)))
-
-
-def test_pictures_that_were_trained_on_are_counted() -> None:
-    said = " ".join(text(summaries.evaluated(evaluation(8, 10, seen=6))).split())
-    assert "6 of these pictures were trained on, so the accuracy looks better than it is." in said
-    assert "Without them: 50.0% on 4." in said  # the last two of ten are wrong
-    every = " ".join(text(summaries.evaluated(evaluation(8, 10, seen=10))).split())
-    assert "10 of these pictures were trained on" in every
-    assert "None is left without them." in every
-
-
-def test_the_overlap_of_a_real_model(trained: Classifier, photos: Path) -> None:
-    said = text(summaries.evaluated(trained.evaluate(photos)))
-    assert "64 of these pictures were trained on" in said
-
-
-def test_the_commonest_reasons_come_first_with_an_example() -> None:
-    each = [("a.jpg", "empty"), ("b\n.jpg", "cut short"), ("c.jpg", "cut short"), ("d.jpg", "cut short")]
-    assert text(summaries.skipped(each)).splitlines() == [
-        "4 pictures were not used:", "  3 × cut short (b\\n.jpg)", "  1 × empty (a.jpg)",
-    ]  # fmt: skip
-    assert text(summaries.skipped(each[:1])).splitlines()[0] == "1 picture was not used:"
-    many = [(f"{i}.jpg", f"reason {i}") for i in range(8)]
-    assert "… and 3 other reasons; --json FILE lists every picture." in text(summaries.skipped(many))
+from test_scoresheet import evaluation, text
 
 
 def test_a_gap_is_named_where_it_is_one() -> None:
@@ -99,21 +34,6 @@ def test_the_end_of_a_training(trained: Classifier) -> None:
     assert "Stopped by you before epoch 3: this is what was learned so far." in text(
         summaries.trained(trained.evaluation, stopped)
     )
-
-
-def test_many_classes_show_the_worst() -> None:
-    n = 25
-    names = tuple(f"class {i:02}" for i in range(n))
-    labels = np.repeat(np.arange(n), 2)
-    answers = labels.copy()
-    answers[2 * 7] = 8  # one of class 07 is taken for class 08: both lose, 07 more
-    several = Evaluation(names, np.eye(n)[answers], labels, tuple(map(str, range(2 * n))))
-    said = text(summaries.evaluated(several))
-    assert "the 20 worst of 25 classes" in said
-    rows = [line.strip() for line in said.splitlines() if line.strip().startswith("class ")]
-    assert [row[:8] for row in rows[:2]] == ["class 07", "class 08"]
-    assert len(rows) == 20
-    assert "right class" not in said  # a matrix of 25 columns tells nobody anything
 
 
 def test_the_line_of_an_answer() -> None:

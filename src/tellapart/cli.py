@@ -251,7 +251,7 @@ def apply(fix_list: str, to: str, json_path: str | None, force: bool, debug: boo
 @_debug
 def evaluate(model: str, photos: str, json_path: str | None, force: bool, debug: bool, **options: Any) -> None:
     """Answer the labelled pictures of PHOTOS and count how many answers are right."""
-    from tellapart import classifier, summaries
+    from tellapart import classifier, scoresheet
     from tellapart.progress import TerminalProgress
 
     console.check_output(json_path, force)
@@ -260,7 +260,7 @@ def evaluate(model: str, photos: str, json_path: str | None, force: bool, debug:
         evaluation = loaded.evaluate(photos, progress=progress, **options)
     for note in evaluation.notes:
         click.echo(note, err=True)
-    console.say(summaries.evaluated(evaluation), json_path)
+    console.say(scoresheet.evaluated(evaluation), json_path)
     console.write_json(evaluation.as_dict(), json_path, force)
 
 

@@ -14,8 +14,9 @@ from tellapart import bootstrap, caveats, metrics
 from tellapart.files import shown
 from tellapart.slices import Slice
 
-__all__ = ["Evaluation", "Slice"]
+__all__ = ["CROSS_VALIDATION", "Evaluation", "Slice"]
 
+CROSS_VALIDATION = "cross-validation"  # a split in which each picture was held out once
 TOP = (3, 5)  # of how many most probable classes it is counted whether the right one is among them
 
 

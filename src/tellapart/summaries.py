@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import itertools
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from tellapart import scoresheet
 from tellapart.bundle import Bundle
 from tellapart.cache import StoreInfo
 from tellapart.evaluation import Evaluation
@@ -20,16 +20,13 @@ from tellapart.findings import KIND_NAMES, Finding, Findings
 from tellapart.predict import Prediction
 from tellapart.sorting import Sorted
 
-MOST_CLASSES = 20  # in a table of classes; beyond, the worst ones are shown
-MATRIX_WIDTH = 100  # characters; a wider confusion matrix gives way to a list of the commonest mistakes
-MOST_MISTAKES = 10
+MOST_CLASSES = 20  # that are listed
 MOST_OF_KIND = 3  # findings of a kind that are told one by one
 SEVERITIES = {
     "error": ("What makes results wrong", "red"),
     "warning": ("What makes them worse", "yellow"),
     "info": ("Good to know", "cyan"),
 }
-MOST_REASONS = 5  # kinds of reasons why pictures were not used, each with one example
 LARGE_GAP = 0.05  # between training and test accuracy, from which on it is named
 RANKED = 3  # classes shown beside an answer
 
@@ -48,7 +45,7 @@ def trained(evaluation: Evaluation, report: dict[str, Any]) -> RenderableType:
     if training["interrupted"]:
         lines.append(f"Stopped by you before epoch {plan['epochs']}: this is what was learned so far.")
     lines.append(gap(report["train_accuracy"], evaluation))
-    return Group(*map(_plain, lines), evaluated(evaluation))
+    return Group(*map(_plain, lines), scoresheet.evaluated(evaluation))
 
 
 def gap(train_accuracy: float, evaluation: Evaluation) -> str:
@@ -62,50 +59,6 @@ def gap(train_accuracy: float, evaluation: Evaluation) -> str:
             f"believe the test figure. More pictures help most."
         )
     return f"{both}: no gap to speak of."
-
-
-def evaluated(evaluation: Evaluation) -> RenderableType:
-    """What `evaluate` says."""
-    low, high = evaluation.accuracy_interval
-    of = f" of the {evaluation.split} split" if evaluation.split not in (None, "all") else ""
-    parts: list[RenderableType] = [
-        Text(
-            f"Accuracy {evaluation.accuracy:.1%} on {evaluation.n:,} pictures{of} "
-            f"(95 % sure: between {low:.1%} and {high:.1%}).",
-            style="bold",
-        ),
-        _plain(_baseline(evaluation)),
-    ]
-    if evaluation.n_trained_on:
-        unseen = evaluation.unseen()
-        without = f" Without them: {unseen.accuracy:.1%} on {unseen.n:,}." if unseen else " None is left without them."
-        were = "was" if evaluation.n_trained_on == 1 else "were"
-        flattered = unseen is None or unseen.accuracy < evaluation.accuracy
-        so = ", so the accuracy looks better than it is." if flattered else ": they say little about new ones."
-        parts.append(
-            Text(f"{evaluation.n_trained_on:,} of these pictures {were} trained on{so}{without}", style="yellow")
-        )
-    parts += [_classes(evaluation)]
-    widths = [max(len(shown(name)), 5) + 2 for name in evaluation.classes]
-    if sum(widths) + max(widths) <= MATRIX_WIDTH:
-        parts.append(_confusion(evaluation))
-    elif (evaluation.predicted != evaluation.labels).any():
-        parts.append(_mistakes(evaluation))
-    if evaluation.skipped:
-        parts.append(skipped(evaluation.skipped))
-    return Group(*parts)
-
-
-def skipped(each: Sequence[tuple[str, str]]) -> RenderableType:
-    """How many pictures were not used, and why: the commonest reasons with an example each."""
-    reasons = Counter(reason for _, reason in each)
-    examples = {reason: path for path, reason in reversed(each)}
-    lines = [f"{len(each):,} {'picture was' if len(each) == 1 else 'pictures were'} not used:"]
-    for reason, n in reasons.most_common(MOST_REASONS):
-        lines.append(f"  {n:,} × {reason} ({shown(examples[reason])})")
-    if len(reasons) > MOST_REASONS:
-        lines.append(f"  … and {len(reasons) - MOST_REASONS:,} other reasons; --json FILE lists every picture.")
-    return Text("\n".join(lines), style="yellow")
 
 
 def checked(found: Findings) -> RenderableType:
@@ -217,60 +170,9 @@ def cached(stores: Sequence[StoreInfo], folder: str) -> RenderableType:
         used = datetime.datetime.fromtimestamp(each.last_used).strftime("%Y-%m-%d %H:%M")
         side = f"{each.size_px} px" if each.usable else "unfinished"
         table.add_row(each.name, f"{each.n_pictures:,}", side, _bytes(each.size_bytes), used)
-    _uncut(table)
+    scoresheet.uncut(table)
     total = _bytes(sum(each.size_bytes for each in stores))
     return Group(table, _plain(f"{total} in {shown(folder)}"))
-
-
-def _classes(evaluation: Evaluation) -> Table:
-    table = Table("Class", "Pictures", "Found (recall)", "Right when answered (precision)", "F1", box=None)
-    scores = sorted(evaluation.per_class.items(), key=lambda item: item[1].f1 if item[1].f1 is not None else 2.0)
-    if len(scores) <= MOST_CLASSES:
-        scores = list(evaluation.per_class.items())
-    for name, each in scores[:MOST_CLASSES]:
-        shares = ("–" if value is None else f"{value:.1%}" for value in (each.recall, each.precision, each.f1))
-        table.add_row(Text(shown(name)), f"{each.support:,}", *shares)
-    if len(scores) > MOST_CLASSES:
-        table.caption = f"the {MOST_CLASSES} worst of {len(scores):,} classes"
-    return _uncut(table)
-
-
-def _confusion(evaluation: Evaluation) -> Table:
-    table = Table("right class ↓  answer →", box=None)
-    for name in evaluation.classes:
-        table.add_column(Text(shown(name)), justify="right")
-    for i, row in enumerate(evaluation.confusion.tolist()):
-        cells = [Text(f"{n:,}", style="bold green" if i == j else "red" if n else "dim") for j, n in enumerate(row)]
-        table.add_row(Text(shown(evaluation.classes[i])), *cells)
-    return _uncut(table)
-
-
-def _mistakes(evaluation: Evaluation) -> Text:
-    wrong = Counter(
-        (right, answer)
-        for right, answer in zip(evaluation.labels.tolist(), evaluation.predicted.tolist(), strict=True)
-        if right != answer
-    )
-    name = [shown(each) for each in evaluation.classes]
-    lines = [
-        f"  {n:,} × {name[right]} taken for {name[answer]}" for (right, answer), n in wrong.most_common(MOST_MISTAKES)
-    ]
-    return Text("\n".join(["Most often confused:", *lines]))
-
-
-def _uncut(table: Table) -> Table:
-    """Let a narrow terminal break what does not fit, rather than cut it off."""
-    for column in table.columns:
-        column.overflow = "fold"
-    return table
-
-
-def _baseline(evaluation: Evaluation) -> str:
-    said = f"Always answering the commonest class would reach {evaluation.baseline_accuracy:.1%}."
-    # One class alone (part of a data set) leaves nothing to beat.
-    if evaluation.accuracy_interval[0] > evaluation.baseline_accuracy or evaluation.baseline_accuracy == 1:
-        return said
-    return f"{said} The accuracy is not surely above that."
 
 
 def _sides(pictures: dict[str, int]) -> str:

@@ -27,7 +27,7 @@ from tellapart import head as heads
 from tellapart.config import Transfer
 from tellapart.engine import Engine
 from tellapart.errors import InputError
-from tellapart.evaluation import Evaluation
+from tellapart.evaluation import CROSS_VALIDATION, Evaluation
 from tellapart.files import counted
 from tellapart.preprocess import Preprocess
 from tellapart.progress import Progress
@@ -45,7 +45,6 @@ JUDGES = 0.1  # validation pictures of the user's own judge a fine-tuning from t
 FIT_SHARE = 0.1  # time to fit, as a share of the time to look
 TEST_SHARE = 0.3  # of the pictures that a budget allows, at most, for the test
 CHECKED = 8  # pictures that the finished graph answers too, to see that it agrees with the features
-CROSS_VALIDATION = "cross-validation"
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -110,9 +110,9 @@ def curve(points: Sequence[Point], *, beyond: Sequence[Point] = (), x_name: str,
     if beyond:
         ahead = [points[-1], *beyond] if points else beyond
         parts.append(f'<path class="curve ahead" d="{_path((x(each.x), y(each.y)) for each in ahead)}"/>')
-    parts.extend(
-        f'<circle class="dot ahead" cx="{short(x(each.x))}" cy="{short(y(each.y))}" r="4"/>' for each in beyond
-    )
+    for name, some in (("dot", points), ("dot ahead", beyond)):
+        at = [f'cx="{short(x(each.x))}" cy="{short(y(each.y))}"' for each in some]
+        parts.extend(f'<circle class="{name}" {each} r="4"/>' for each in at)
     head = f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(told)}">'
     return Svg(f"{head}{''.join(parts)}</svg>")
 

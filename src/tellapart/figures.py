@@ -87,7 +87,7 @@ def coverage(evaluation: Evaluation) -> dict[str, Any]:
         at = diagrams.Share(evaluation.coverage, right, right, right, int(evaluation.answered.sum()))
     targets = _targets(evaluation)
     told = f"Of all pictures {percent(evaluation.accuracy)} are right"
-    if targets[1:]:
+    if targets:
         told += f"; answering only the surest {targets[-1][2]}, {targets[-1][0]} would be"
     rows = [("answered", "right", "95 % sure from", "to")]
     rows += [(percent(each.x), percent(each.y), percent(each.low), percent(each.high)) for each in points[::8]]

@@ -17,7 +17,7 @@ from tellapart.evaluation import Evaluation
 from tellapart.files import counted, shown
 from tellapart.findings import KIND_NAMES
 
-WIDE = 0.2  # an interval of the accuracy this wide tells too little
+WIDE = 0.15  # an interval of the accuracy this wide tells too little
 GOOD, USABLE = 0.9, 0.7  # of the accuracy's lower end
 WEAK = 0.75  # precision or recall of a class below which its answers are to be looked over
 FEW = caveats.FEWEST_OF_CLASS

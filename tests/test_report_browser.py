@@ -138,6 +138,7 @@ def test_everything_can_be_reached_by_keyboard(open_page: Any, report: Path):  #
 
 def test_what_to_fix_leads_to_its_part(open_page: Any, report: Path):  # noqa: F811
     page = open_page(path=report)
+    page.locator("details.more:has(.fixes) > summary").click()
     page.locator(".fixes a[href='#slices']").click()
     assert page.locator("#slices").bounding_box()["y"] < DESKTOP["height"] / 2
 

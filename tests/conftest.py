@@ -107,6 +107,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True, scope="session")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A history of the tests' own."""
+    path = tmp_path_factory.mktemp("history") / "runs.jsonl"
+    os.environ["TELLAPART_RUNS"] = str(path)
+    return path
+
+
 @pytest.fixture(scope="session")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two classes, circles and squares, 40 pictures each."""

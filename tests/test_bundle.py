@@ -45,11 +45,12 @@ def test_round_trip(trained: Classifier, bundle_path: Path) -> None:
 
 def test_the_manifest_says_what_its_format_promises(bundle_path: Path) -> None:
     with zipfile.ZipFile(bundle_path) as archive:
-        assert archive.namelist() == ["manifest.json", *bundles.MEMBERS]
+        assert archive.namelist() == ["manifest.json", *bundles.MEMBERS, *bundles.OPTIONAL]
         manifest = json.loads(archive.read("manifest.json"))
     assert next(iter(manifest)) == "format_version"
     assert manifest["preprocess"] == {"version": 1, "size_px": 32, "fit": "squash"}
-    assert manifest["temperature"] == 1.0
+    assert 0.3 < manifest["temperature"] < 3
+    assert manifest["abstention"].keys() == {"sure", "answer", "keep", "confidence", "strangeness", "held_out"}
     assert set(manifest["metrics"]) == {"train", "validation", "test"}
     provenance = manifest["provenance"]
     assert (provenance["seed"], provenance["recipe"]["name"]) == (1, "tutorial")

@@ -23,9 +23,11 @@ from tellapart import cli, config, metrics
 COMMAND = [sys.executable, "-m", "tellapart"]
 EVALUATION = {
     "accuracy", "accuracy_interval", "baseline_accuracy", "log_loss", "expected_calibration_error", "classes",
-    "per_class", "confusion_matrix", "n", "skipped", "split", "n_trained_on", "accuracy_unseen",
+    "per_class", "confusion_matrix", "n", "skipped", "split", "n_trained_on", "accuracy_unseen", "balanced_accuracy",
+    "brier_score", "roc_auc", "top_k", "coverage", "accuracy_when_answered", "reliability", "coverage_curve",
+    "intervals", "warnings", "slices", "worst_slice", "folds",
 }  # fmt: skip
-ANSWER = ["path", "label", "probability", "probabilities", "unknown", "error"]
+ANSWER = ["path", "label", "probability", "probabilities", "unknown", "error", "reason", "label_set", "strangeness"]
 
 
 @pytest.fixture
@@ -165,7 +167,7 @@ def test_evaluate_has_the_fields_of_the_contract(run, bundle_path: Path, photos:
     right = [Path(answer["path"]).parent.name for answer in answers]
     table = {(a, b): 0 for a in result["classes"] for b in result["classes"]}
     for label, answer in zip(right, answers, strict=True):
-        table[label, answer["label"]] += 1
+        table[label, max(answer["probabilities"], key=answer["probabilities"].get)] += 1
     (cc, cs), (sc, ss) = result["confusion_matrix"]
     assert [cc, cs, sc, ss] == list(table.values())
     assert result["accuracy"] == (cc + ss) / 80
@@ -173,7 +175,7 @@ def test_evaluate_has_the_fields_of_the_contract(run, bundle_path: Path, photos:
     loss = np.mean([-math.log(a["probabilities"][label]) for label, a in zip(right, answers, strict=True)])
     assert result["log_loss"] == pytest.approx(loss)
     squares = result["per_class"]["squares"]
-    assert set(squares) == {"precision", "recall", "f1", "support"}
+    assert set(squares) == {"precision", "recall", "f1", "support", "precision_interval", "recall_interval"}
     assert (squares["support"], squares["recall"]) == (40, ss / 40)
     assert squares["precision"] == pytest.approx(ss / (cs + ss))
     assert squares["f1"] == pytest.approx(2 * ss / (40 + cs + ss))
@@ -476,7 +478,7 @@ def test_ctrl_c_before_anything_was_learned(run, photos: Path, tmp_path: Path, m
 
 
 def test_ctrl_c_leaves_no_half_table(run, bundle_path: Path, photos: Path, tmp_path: Path, monkeypatch) -> None:
-    def press(*_: object) -> None:
+    def press(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("tellapart.predict.csv_row", press)
@@ -678,3 +680,44 @@ def test_a_name_that_is_no_text_stays_one_line_and_valid_json(run, bundle_path, 
     assert answer["path"] == path
     run("predict", bundle_path, path, "--csv", tmp_path / "a.csv")
     assert b"a\xff\n\x1bb.png" in (tmp_path / "a.csv").read_bytes()
+
+
+def test_predict_can_be_asked_to_be_sure(run, bundle_path: Path, photos: Path, tmp_path: Path) -> None:
+    shots, rows = photos / "circles", tmp_path / "rows.csv"
+    code, out, _ = run("predict", bundle_path, shots, "--answer", "10%", "--coverage", "0.6", "--csv", rows)
+    assert code == 0
+    assert "unknown: not sure enough: " in out
+    assert "; one of: " in out
+    with open(rows, newline="") as file:
+        table = list(csv.DictReader(file))
+    assert sum(row["unknown"] == "true" for row in table) > 10
+    assert all((row["label"] == "") is (row["unknown"] == "true") for row in table)
+    assert {row["label_set"] for row in table} <= {"circles", "squares", "circles; squares", "squares; circles"}
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "message"),
+    [
+        (["--sure", "0.999"], 2, "`sure` 0.999 needs at least 999 held-out pictures to be told"),
+        (["--sure", "0.9", "--answer", "0.9"], 2, "Only one of `sure` and `answer` can be asked for"),
+        (["--coverage", "2"], 2, "must be a share above 0 and up to 1, like 0.95 or 95%; got '2'"),
+        (["--answer", "many"], 2, "must be a share above 0 and up to 1"),
+    ],
+)
+def test_what_cannot_be_promised_is_said(run, bundle_path: Path, photos: Path, options, code, message) -> None:
+    status, _, said = run("predict", bundle_path, photos, *options)
+    assert status == code
+    assert message in said
+
+
+def test_a_model_can_be_trained_to_be_sure(run, photos: Path, tmp_path: Path) -> None:
+    model = tmp_path / "m.tellapart"
+    code, _, said = run("train", photos, "-o", model, *TINY, "--answer", "0.5")
+    assert code == 0, said
+    code, out, _ = run("info", model, "--json", "-")
+    told = json.loads(out)["abstention"]
+    assert (told["answer"], told["sure"]) == (0.5, None)
+    assert told["confidence"] > 0.4
+    code, _, said = run("train", photos, "-o", model, *TINY, "--sure", "0.999", "--force")
+    assert code == 0
+    assert "It answers whatever looks like one of the classes, since `sure` 0.999 needs at least 999" in said

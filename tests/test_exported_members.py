@@ -14,7 +14,7 @@ HEAVY = {"keras", "tensorflow", "sklearn", "scipy", "onnx", "tf2onnx", "jax", "t
 
 def test_the_public_names() -> None:
     assert tellapart.__all__ == [
-        "Augmentation", "Classifier", "Datasets", "Evaluation", "Finding", "Findings", "Prediction",
+        "Augmentation", "Classifier", "Comparison", "Datasets", "Evaluation", "Finding", "Findings", "Prediction",
         "TellapartError", "__version__", "apply", "check", "datasets", "load", "plan", "report", "sheet",
         "show_augment", "train",
     ]  # fmt: skip
@@ -41,7 +41,8 @@ import tellapart
 loaded = {{"import": sorted(sys.modules)}}
 from tellapart.cli import main
 for arguments in (["--help"], ["info", {str(bundle_path)!r}], ["predict", {str(bundle_path)!r}, {str(photos)!r}],
-                  ["evaluate", {str(bundle_path)!r}, {str(photos)!r}]):
+                  ["evaluate", {str(bundle_path)!r}, {str(photos)!r}], ["history"],
+                  ["compare", {str(bundle_path)!r}, {str(bundle_path)!r}, {str(photos)!r}]):
     try:
         main(arguments)
     except SystemExit as exit_:
@@ -53,7 +54,7 @@ print(json.dumps(loaded))
 """
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = json.loads(said.splitlines()[-1])
-    assert list(loaded) == ["import", "--help", "info", "predict", "evaluate", "python"]
+    assert list(loaded) == ["import", "--help", "info", "predict", "evaluate", "history", "compare", "python"]
     assert {name: sorted(HEAVY & set(modules)) for name, modules in loaded.items()} == {name: [] for name in loaded}
     ours = [name for name in loaded["import"] if name.startswith("tellapart")]
     assert ours == ["tellapart"]  # every other module of the package waits for its first use

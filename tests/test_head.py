@@ -100,3 +100,20 @@ def test_the_same_seed_gives_the_same_head():
     a, b = (heads.fit(*clouds(30), 3, seed=4) for _ in range(2))
     np.testing.assert_array_equal(a.head.kernel, b.head.kernel)
     np.testing.assert_array_equal(a.held_out, b.held_out)
+
+
+def test_cross_validation_holds_each_picture_out_once_and_groups_together() -> None:
+    features, labels = clouds(30, 2)
+    groups = np.arange(60) // 2
+    crossed = heads.cross_validated(features, labels, 2, 3, seed=0, groups=groups)
+    assert sorted(crossed.held_out.tolist()) == list(range(60))
+    of = dict(zip(crossed.held_out.tolist(), crossed.folds.tolist(), strict=True))
+    assert set(of.values()) == {0, 1, 2}
+    assert all(of[i] == of[i + 1] for i in range(0, 60, 2))
+    assert (crossed.answers.argmax(axis=1) == labels[crossed.held_out]).mean() > 0.9
+
+
+def test_a_label_that_says_nothing_is_guessed_no_better_than_by_chance() -> None:
+    features, labels = clouds(60, 2, apart=0.0)
+    crossed = heads.cross_validated(features, labels, 2, 5, seed=1)
+    assert 0.35 < (crossed.answers.argmax(axis=1) == labels[crossed.held_out]).mean() < 0.65

@@ -7,9 +7,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tellapart import bundle as bundles
 from tellapart import pictures, preprocess, streams
+from tellapart.bundle import Bundle
 from tellapart.classifier import Classifier, load
-from tellapart.predict import BATCH, MANY, NO_SUCH_FILE, Prediction, Question, csv_header, csv_row, questions
+from tellapart.errors import SettingsError
+from tellapart.guards import Targets
+from tellapart.predict import BATCH, MANY, NO_SUCH_FILE, Prediction, Predictor, Question, csv_header, csv_row, questions
 
 
 @pytest.mark.parametrize("n", [1, BATCH - 1, BATCH, BATCH + 1, 2 * BATCH + 6])
@@ -29,7 +33,7 @@ def test_every_file_has_its_row_in_the_order_asked(trained: Classifier, photos: 
         else:
             assert answer.as_dict() | {"error": None} == {
                 "path": str(path), "label": None, "probability": None, "probabilities": {}, "unknown": False,
-                "error": None,
+                "error": None, "reason": None, "label_set": None, "strangeness": None,
             }  # fmt: skip
 
 
@@ -200,7 +204,8 @@ def test_temperature_softens_by_the_stored_number(trained: Classifier) -> None:
     from tellapart.bundle import Bundle
     from tellapart.predict import Predictor
 
-    soft = Predictor(Bundle(dict(trained.bundle.manifest) | {"temperature": 2.0}, trained.bundle.members))
+    hot = 2 * trained.bundle.manifest["temperature"]
+    soft = Predictor(Bundle(dict(trained.bundle.manifest) | {"temperature": hot}, trained.bundle.members))
     batch = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     plain = trained.predictor.probabilities(batch)
     # Of two classes the log of the ratio halves.
@@ -245,8 +250,8 @@ def test_a_near_tie_is_asked_again_exactly(trained: Classifier, photos: Path, mo
     run = streams.Stream.run
 
     def rounding(self, batches):
-        for (logits,) in run(self, batches):
-            yield (0 * logits + [[0.0, 0.1]],)
+        for logits, embedding in run(self, batches):
+            yield 0 * logits + [[0.0, 0.1]], embedding
 
     monkeypatch.setattr(streams.Stream, "run", rounding)
     (alone,) = trained.predictor.answers([Question(str(path))])
@@ -258,3 +263,61 @@ def test_many_that_are_no_pictures(trained: Classifier) -> None:
     answers = list(trained.predictor.answers([Question(str(i), "gone") for i in range(MANY + 5)]))
     assert [answer.path for answer in answers] == [str(i) for i in range(MANY + 5)]
     assert {answer.error for answer in answers} == {"gone"}
+
+
+def declining(trained: Classifier, **abstention: float) -> Predictor:
+    """A predictor with other thresholds than those that the bundle was made with."""
+    manifest = dict(trained.bundle.manifest)
+    manifest["abstention"] = {**manifest["abstention"], **abstention}
+    return Predictor(Bundle(manifest, trained.bundle.members))
+
+
+def test_what_is_not_sure_enough_is_unknown_and_says_why(trained: Classifier, photos: Path) -> None:
+    (one,) = declining(trained, confidence=2.0).answers([Question(str(next(photos.rglob("*.png"))))])
+    assert (one.label, one.unknown, one.error) == (None, True, None)
+    best, share = one.ranked[0]
+    assert one.probability == share
+    assert one.reason == f"not sure enough: {best} {share:.0%}, and answers need 200%"
+    assert one.as_dict()["label"] is None
+    assert csv_row(trained.classes, one)[1:4] == ["", f"{share:.6f}", "true"]
+
+
+def test_strangers_are_unknown_on_every_road(trained: Classifier, photos: Path) -> None:
+    paths = sorted(str(path) for path in photos.rglob("*.*"))
+    assert len(paths) > MANY
+    scores = {one.path: one.strangeness for one in trained.predictor.answers([Question(path) for path in paths])}
+    assert all(0 <= score <= 1 for score in scores.values())
+    strict = declining(trained, strangeness=-1e9)
+    for one in (*strict.answers([Question(path) for path in paths]), *strict.answers([Question(paths[0])])):
+        assert one.unknown
+        assert "looks like none of the classes" in one.reason
+
+
+def test_a_threshold_is_the_same_for_one_and_for_many(trained: Classifier, photos: Path) -> None:
+    """Where rounding could decide, the picture is asked again without it."""
+    paths = sorted(str(path) for path in photos.rglob("*.*"))
+    alone = {path: next(trained.predictor.answers([Question(path)])) for path in paths}
+    middle = float(np.median([one.probability for one in alone.values()]))
+    strict = declining(trained, confidence=middle)
+    for one in strict.answers([Question(path) for path in paths]):
+        assert one.unknown is (alone[one.path].unknown or alone[one.path].probability < middle)
+
+
+def test_sets_of_classes_are_given_where_a_coverage_is_asked_for(trained: Classifier, photos: Path) -> None:
+    sets = Predictor(trained.bundle, coverage=0.6)
+    (one,) = sets.answers([Question(str(next(photos.rglob("*.png"))))])
+    assert one.label_set is not None
+    assert one.label_set[0] == one.ranked[0][0]
+    assert csv_header(trained.classes, sets=True)[-1] == "label_set"
+    assert csv_row(trained.classes, one, sets=True)[-1] == "; ".join(one.label_set)
+    (every,) = Predictor(trained.bundle, coverage=0.999).answers([Question(one.path)])  # too few were held out to tell
+    assert set(every.label_set) == set(trained.classes)
+
+
+def test_a_bundle_without_held_out_answers_answers_all_and_promises_nothing(trained: Classifier, photos: Path) -> None:
+    bare = {name: content for name, content in trained.bundle.members.items() if name not in bundles.OPTIONAL}
+    bundle = Bundle(dict(trained.bundle.manifest) | {"abstention": {}}, bare)
+    (one,) = Predictor(bundle).answers([Question(str(next(photos.rglob("*.png"))))])
+    assert (one.unknown, one.strangeness) == (False, None)
+    with pytest.raises(SettingsError, match="needs at least 9 held-out pictures to be told; there are 0"):
+        Predictor(bundle, targets=Targets(sure=0.9))

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tellapart.api import Datasets, check, datasets, plan, train
     from tellapart.classifier import Classifier, load
     from tellapart.cleaning import apply
+    from tellapart.compare import Comparison
     from tellapart.errors import TellapartError
     from tellapart.evaluation import Evaluation
     from tellapart.findings import Finding, Findings
@@ -26,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Augmentation",
     "Classifier",
+    "Comparison",
     "Datasets",
     "Evaluation",
     "Finding",
@@ -47,6 +49,7 @@ __all__ = [
 _HOMES = {
     "Augmentation": "policies",
     "Classifier": "classifier",
+    "Comparison": "compare",
     "Datasets": "api",
     "Evaluation": "evaluation",
     "Finding": "findings",

@@ -5,18 +5,33 @@ from __future__ import annotations
 import dataclasses
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Unpack
 
 from tellapart import catalog as catalogs
-from tellapart import doctor, mirrors, networks, outputs, pipeline, plans, previews, transfer
-from tellapart.bundle import Bundle
+from tellapart import (
+    crossvalidation,
+    divisions,
+    doctor,
+    guards,
+    learning,
+    mirrors,
+    networks,
+    outputs,
+    pipeline,
+    plans,
+    previews,
+    runs,
+    slices,
+    tracking,
+    traits,
+    transfer,
+)
 from tellapart.cache import cache_folder
-from tellapart.classifier import Classifier, PathLike, Reading, load, require, require_keras
-from tellapart.config import TRANSFER, TUTORIAL, Recipe, Transfer, budget_s
+from tellapart.classifier import Classifier, PathLike, Reading, load, require_keras
+from tellapart.config import TUTORIAL, Recipe, Transfer, budget_s
 from tellapart.errors import SettingsError
 from tellapart.evaluation import Evaluation
 from tellapart.findings import Findings
@@ -57,6 +72,9 @@ def train(
     model: keras.Model | None = None,
     seed: int = 0,
     budget: str | float | None = None,
+    sure: float | None = None,
+    answer: float | None = None,
+    k_fold: int | None = None,
     cache: PathLike | None = None,
     force: bool = False,
     tensorboard: PathLike | None = None,
@@ -77,9 +95,14 @@ def train(
         seed: decides splits, first weights, order and augmentation.
         budget: the time to use, "60s", "5m", "1h30m" or a number of seconds, from now to the end: never over it by
             more than a tenth, under it only when more would not help. Left out, accuracy in the least time.
+        sure: the share of its answers, 0–1, that must be right: what is less probable it calls unknown.
+        answer: or the share of pictures that it must answer: the least probable others it calls unknown. Without either
+            it answers whatever looks like one of the classes.
+        k_fold: hold out every picture once, in this number of folds, 2 to 20, and judge by all of them together. The
+            classifier that is given learns from all pictures (transfer) or as without it (scratch, tutorial).
         cache: the folder for decoded pictures.
         force: replace `output` where it exists.
-        tensorboard: a folder for TensorBoard's log.
+        tensorboard: a folder for TensorBoard's log: epochs, or the rounds of transfer.
         callbacks: Keras callbacks to call as well.
         progress: True for bars and notes on standard error, False for silence, or an object that is told of them.
         options: `labels`, `path_column`, `label_column`, `split_column`, `group`, `keep_conflicts` (see `Reading`), and
@@ -101,26 +124,31 @@ def train(
     times: dict[str, float] = {}
     seconds = budget_s(budget)
     deadline = None if seconds is None else time.monotonic() + seconds
-    with _told(progress) as said, _timed(times, "total"):
+    targets = guards.Targets(sure, answer)
+    with _told(progress) as said, learning.timed(times, "total"):
         if output is not None:
             outputs.check(output, force=force)
-        with _timed(times, "read"):
+        tracking.check(tensorboard=tensorboard)
+        with learning.timed(times, "read"):
             catalog = _scan(photos, reading, said)
+        if k_fold is not None:
+            crossvalidation.check(k_fold, catalog)
+            _check_alone(model, budget, settings)
         own_size_px = _own_size(model, len(catalog.classes))
         choice = _choose(catalog, recipe, settings, own_size_px, seed=seed, cache=cache)
         if deadline is not None and choice.rival is not None:
-            with _timed(times, "plan"):
-                choice = _in_time(catalog, choice, seed=seed, cache=_cache(cache), deadline=deadline)
+            with learning.timed(times, "plan"):
+                choice = learning.in_time(catalog, choice, seed=seed, cache=_cache(cache), deadline=deadline)
         for note in (*catalog.notes, choice.reason):
             said.note(note)
-        with _timed(times, "check"):
-            some = _first(catalog, choice, seed=seed, short=deadline is not None)
+        with learning.timed(times, "check"):
+            some = _first(catalog, choice, seed=seed, short=deadline is not None, whole=k_fold is not None)
             glance = doctor.glance(catalog, some, cache=_cache(cache), seed=seed, progress=said)
         catalog = glance.catalog
         for line in glance.lines():
             said.note(line)
         if isinstance(choice.recipe, Transfer):
-            with _timed(times, "train"):
+            with learning.timed(times, "train"):
                 result = transfer.run(
                     catalog,
                     choice.recipe,
@@ -129,31 +157,43 @@ def train(
                     progress=said,
                     deadline=deadline,
                     network=choice.network,
+                    k_fold=k_fold,
                 )
             said.note(result.reason)
-            learned = _Learned(
+            learned = learning.Learned(
                 result.bundle, result.evaluations, choice.recipe, result.reason, result.counts, result.record
             )
         else:
-            rival = _rival(catalog, choice, seed=seed, cache=_cache(cache), times=times, said=said)
-            learned = _train_network(
+            rival = learning.rival(catalog, choice, seed=seed, cache=_cache(cache), times=times, said=said)
+            learned = learning.train_network(
                 catalog,
                 choice,
                 model,
                 keep_optimizer=settings.get("optimizer") is None and settings.get("learning_rate") is None,
                 seed=seed,
                 cache=_cache(cache),
-                callbacks=[*callbacks, *_tensorboard(tensorboard)],
+                callbacks=[*callbacks, *tracking.keras_callbacks(tensorboard)],
                 times=times,
                 said=said,
                 deadline=deadline,
                 most_epochs=settings.get("epochs"),
             )
             if rival is not None:
-                learned = _better(learned, rival, catalog, seed=seed, cache=_cache(cache), said=said)
-        classifier = Classifier(learned.bundle, learned.evaluation)
+                learned = learning.better(
+                    learned, rival, catalog, seed=seed, cache=_cache(cache), said=said, k_fold=k_fold
+                )
+        if k_fold is not None and isinstance(learned.recipe, Recipe) and not learned.record["interrupted"]:
+            with learning.timed(times, "cross_validate"):
+                crossed = crossvalidation.run(
+                    catalog, learned.recipe, k_fold, seed=seed, cache=_cache(cache), progress=said
+                )
+            learned = learned if crossed is None else learned.judged_by(crossed)
+        if sure is not None or answer is not None:
+            learned = learned.aimed(targets, said)
+        measured = _cache(cache) if deadline is None else None
+        classifier = Classifier(learned.bundle, _sliced(learned.evaluation, catalog, reading, measured))
         if output is not None:
-            with _timed(times, "save"):
+            with learning.timed(times, "save"):
                 classifier.save(output, force=force)
     validation = learned.evaluations.get("validation")
     classifier.report = {
@@ -166,128 +206,48 @@ def train(
         "validation_accuracy": validation.accuracy if validation else None,
         "bundle": None if output is None else str(output),
     }
+    failed = [runs.record(classifier, photos=photos, output=output, budget=budget)]
+    failed.append(tracking.rounds(classifier, tensorboard))
+    for note in filter(None, failed):
+        said.note(note)
     return classifier
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Learned:
-    """What a training of either kind gave."""
-
-    bundle: Bundle
-    evaluations: dict[str, Evaluation]
-    recipe: Recipe | Transfer  # as it was carried out
-    reason: str  # in a sentence, what was done and why
-    counts: dict[str, int]  # pictures by side
-    record: dict[str, Any]  # the bundle's record of the training
-
-    @property
-    def evaluation(self) -> Evaluation:
-        """The one to believe."""
-        best = ("test", transfer.CROSS_VALIDATION, "validation")
-        return next(self.evaluations[side] for side in best if side in self.evaluations)
-
-
-def _first(catalog: catalogs.Catalog, choice: plans.Choice, *, seed: int, short: bool) -> list[int]:
+def _first(catalog: catalogs.Catalog, choice: plans.Choice, *, seed: int, short: bool, whole: bool) -> list[int]:
     """The entries that are checked before a training: all that it begins with, or a number spread evenly."""
-    if isinstance(choice.recipe, Transfer):
+    if isinstance(choice.recipe, Transfer) and not whole:
         return transfer.first(catalog, seed)
     n, most = len(catalog.entries), CHECKED_IN_SHORT if short else CHECKED
     return [i * n // min(n, most) for i in range(min(n, most))]
 
 
-def _in_time(
-    catalog: catalogs.Catalog, choice: plans.Choice, *, seed: int, cache: Path, deadline: float
-) -> plans.Choice:
-    """The one way that a budget is spent on: from scratch where that has time for a few epochs, else pretrained."""
-    assert isinstance(choice.recipe, Recipe)
-    assert choice.rival is not None
-    require_keras()
-    epochs = pipeline.epochs_until(catalog, choice.recipe, seed=seed, cache=cache, deadline=deadline)
-    if epochs >= plans.FEWEST_IN_TIME:
-        return dataclasses.replace(choice, rival=None)
-    recipe = dataclasses.replace(choice.rival, most=0)
-    reason = (
-        f"A classifier on what a pretrained {recipe.backbone} sees at {recipe.size_px} px: in the time there is, "
-        f"a network from scratch would see each picture {max(epochs, 0):.1f} times."
-    )
-    return plans.Choice(recipe, reason, network=networks.find(recipe.backbone, recipe.size_px))
+def _check_alone(model: keras.Model | None, budget: str | float | None, settings: Settings) -> None:
+    """Raise SettingsError for what goes with no cross-validation."""
+    odd = {"a network of your own": model, "--budget": budget, "--fine-tune": settings.get("fine_tune") or None}
+    for name, value in odd.items():
+        if value is not None:
+            raise SettingsError(
+                f"--k-fold trains anew for each fold and cannot go with {name}; got both. Leave one of them out."
+            )
 
 
-def _rival(
-    catalog: catalogs.Catalog, choice: plans.Choice, *, seed: int, cache: Path, times: dict[str, float], said: Progress
-) -> float | None:
-    """The share of held-out pictures that a pretrained network gets right after a look at some; None if not asked."""
-    if choice.rival is None:
-        return None
-    with _timed(times, "compare"):
-        result = transfer.run(catalog, choice.rival, seed=seed, cache=cache, progress=said)
-    judged = result.evaluations.get("validation") or result.evaluations[transfer.CROSS_VALIDATION]
-    return judged.accuracy
+def _sliced(evaluation: Evaluation, catalog: catalogs.Catalog, reading: Reading, cache: Path | None) -> Evaluation:
+    """With how its parts fared.
 
-
-def _better(
-    learned: _Learned, rival: float, catalog: catalogs.Catalog, *, seed: int, cache: Path, said: Progress
-) -> _Learned:
-    """The network from scratch, unless a pretrained one gets more of its held-out pictures right."""
-    validation = learned.evaluations.get("validation")
-    own = validation.accuracy if validation else 0.0
-    if own >= rival:
-        reason = (
-            f"{learned.reason} It gets {own:.1%} of its validation pictures right, a classifier on a pretrained "
-            f"network {rival:.1%} of its own."
-        )
-        said.note(reason)
-        return dataclasses.replace(learned, reason=reason)
-    result = transfer.run(catalog, TRANSFER, seed=seed, cache=cache, progress=said)
-    reason = f"{result.reason} From scratch {own:.1%} of the validation pictures were right."
-    said.note(reason)
-    return _Learned(result.bundle, result.evaluations, TRANSFER, reason, result.counts, result.record)
-
-
-def _train_network(
-    catalog: catalogs.Catalog,
-    choice: plans.Choice,
-    own: keras.Model | None,
-    *,
-    keep_optimizer: bool,
-    seed: int,
-    cache: Path,
-    callbacks: Sequence[keras.callbacks.Callback],
-    times: dict[str, float],
-    said: Progress,
-    deadline: float | None,
-    most_epochs: int | None,
-) -> _Learned:
-    """Decode, train a whole network in Keras, ask its graph about every side."""
-    recipe = choice.recipe
-    assert isinstance(recipe, Recipe)
-    with _timed(times, "start"):
-        require_keras()
-    with _timed(times, "decode"):
-        prepared = pipeline.prepare(catalog, recipe, seed=seed, cache=cache, progress=said)
-    reason, end = choice.reason, None if deadline is None else deadline - pipeline.END_S
-    if deadline is not None and own is None:
-        with _timed(times, "plan"):
-            pace = pipeline.paced(prepared, recipe, seed=seed, cache=cache, deadline=deadline, most_epochs=most_epochs)
-        prepared, recipe, end = pace.prepared, pace.recipe, pace.end
-        said.note(f"In the time there is: {pace}.")
-        reason = f"{reason} In the time there was: {pace}."
-    with _timed(times, "train"):
-        outcome = pipeline.learn(
-            prepared,
-            recipe,
-            own=own,
-            keep_optimizer=keep_optimizer,
-            seed=seed,
-            cache=cache,
-            callbacks=callbacks,
-            progress=said,
-            end=end,
-        )
-    with _timed(times, "evaluate"):
-        bundle, evaluations = pipeline.pack(outcome, prepared, recipe, seed=seed, progress=said)
-    return _Learned(
-        bundle, evaluations, recipe, reason, prepared.counts(), outcome.as_dict() | {"unused": prepared.n_unused}
+    What is measured of pictures is in the cache for nearly all of them; None where there is no time for the rest.
+    """
+    looks = None
+    if cache is not None:
+        asked, looks = set(evaluation.paths), divisions.Looks()
+        seen = traits.measure([entry for entry in catalog.entries if entry.path in asked], cache)
+        sides = [seen.column(name).tolist() for name in ("width", "height", "brightness")]
+        for entry, width, height, level in zip(seen.entries, *sides, strict=True):
+            looks.shorter_px[entry.path], looks.brightness[entry.path] = min(width, height), level / 2.55
+    names: Any = {f"{role}_column": reading.get(f"{role}_column") for role in ("path", "label", "split")}
+    labels = evaluation.labels.tolist()
+    kinds = divisions.of(evaluation.paths, labels, catalog, looks, reading.get("labels"), **names)
+    return dataclasses.replace(
+        evaluation, slices=slices.of(evaluation.predicted == evaluation.labels, evaluation.labels, kinds)
     )
 
 
@@ -466,24 +426,7 @@ def _own_size(model: keras.Model | None, n_classes: int) -> int | None:
     return int(model.inputs[0].shape[1])
 
 
-def _tensorboard(folder: PathLike | None) -> list[keras.callbacks.Callback]:
-    if folder is None:
-        return []
-    require("tensorboard", "TensorBoard", "tensorboard")
-    import keras
-
-    return [keras.callbacks.TensorBoard(str(folder), write_graph=False)]
-
-
 def _told(progress: Progress | bool) -> Progress:
     if isinstance(progress, Progress):
         return progress
     return TerminalProgress() if progress else Progress()
-
-
-@contextmanager
-def _timed(times: dict[str, float], name: str) -> Iterator[None]:
-    """Put the seconds that a stage takes into `times`."""
-    start = time.perf_counter()
-    yield
-    times[name] = round(time.perf_counter() - start, 3)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import click
@@ -19,6 +20,22 @@ class Numbers(click.ParamType):
             return tuple(int(part) for part in value.split(","))
         except ValueError:
             self.fail(f"must be whole numbers with commas between, like 32,64,128; got {value!r}.", param, ctx)
+
+
+class Share(click.ParamType):
+    """A share: 0.95 or 95%."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip()
+        try:
+            share = float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            share = math.nan
+        if 0 < share <= 1:
+            return share
+        self.fail(f"must be a share above 0 and up to 1, like 0.95 or 95%; got {value!r}.", param, ctx)
 
 
 class Group(click.Group):

@@ -107,6 +107,10 @@ class Head:
     kernel: np.ndarray  # float32 (D, C)
     bias: np.ndarray  # float32 (C,)
 
+    def tempered(self, temperature: float) -> Head:
+        """The same head, its logits divided by a temperature."""
+        return Head(self.kernel / np.float32(temperature), self.bias / np.float32(temperature))
+
 
 @dataclass(frozen=True, slots=True)
 class Convolution:

@@ -10,6 +10,8 @@ A bundle is a zip with a fixed list of members:
 `splits.json`       content hashes of the training, validation and test pictures
 `history.csv`       the learning curves, one row an epoch
 `embeddings.npy`    float16 (N, D), the training pictures in the order of `splits.json`
+`held_out.npz`      what it said of pictures that it did not learn from (see `guards`); may be missing
+`strangers.npz`     what tells pictures of none of its classes (see `strangers`); may be missing
 ==================  ==========================================================================================
 
 Nothing in it is a pickle, and it holds no pictures. Reading trusts nothing: names, counts, sizes and the version
@@ -38,6 +40,7 @@ FORMAT = "tellapart-bundle"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MEMBERS = ("model.onnx", "model.keras", "splits.json", "history.csv", "embeddings.npy")
+OPTIONAL = ("held_out.npz", "strangers.npz")  # a bundle without them answers every picture
 MAX_MANIFEST_BYTES = 32 * 2**20
 MAX_MEMBER_BYTES = 2 * 2**30
 MAX_TOTAL_BYTES = 4 * 2**30
@@ -59,7 +62,7 @@ class Bundle:
     """What a bundle holds, verified."""
 
     manifest: Mapping[str, Any]  # see the head of this module
-    members: Mapping[str, bytes]  # name to content, the names of MEMBERS
+    members: Mapping[str, bytes]  # name to content, the names of MEMBERS and some of OPTIONAL
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -92,12 +95,16 @@ def make(
     splits: Mapping[str, list[str]],
     history_csv: str,
     embeddings: np.ndarray,
+    guarding: Mapping[str, bytes] | None = None,
 ) -> Bundle:
-    """A bundle of plain values; `manifest` is completed with format, version and the members' hashes."""
+    """A bundle of plain values; `manifest` is completed with format, version and the members' hashes.
+
+    `guarding` holds those of the optional members that there are.
+    """
     array = io.BytesIO()
     np.save(array, embeddings.astype(np.float16), allow_pickle=False)
     contents = (graph, keras_file, json.dumps(splits).encode(), history_csv.encode(), array.getvalue())
-    members: dict[str, bytes] = dict(zip(MEMBERS, contents, strict=True))
+    members: dict[str, bytes] = {**dict(zip(MEMBERS, contents, strict=True)), **(guarding or {})}
     complete = {"format_version": FORMAT_VERSION, "format": FORMAT, **manifest}
     complete["members"] = {name: _fingerprint(content) for name, content in members.items()}
     return Bundle(complete, members)
@@ -144,6 +151,8 @@ def read(path: str | os.PathLike[str]) -> Bundle:
 
 
 def _read(archive: zipfile.ZipFile, name: str) -> Bundle:
+    if not _ends_properly(archive):  # cut short, it can end in the end of a zip that it holds
+        raise zipfile.BadZipFile("it does not end as a zip file does")
     infos = archive.infolist()
     found = [info.filename for info in infos]
     if MANIFEST not in found:
@@ -156,18 +165,26 @@ def _read(archive: zipfile.ZipFile, name: str) -> Bundle:
     if sizes[MANIFEST] > MAX_MANIFEST_BYTES:
         raise BundleError(f"The manifest of {name} must be under {MAX_MANIFEST_BYTES:,} bytes. {REMEDY}")
     manifest = _manifest(_content(archive, MANIFEST, sizes[MANIFEST]), name)
-    if set(found) != {MANIFEST, *MEMBERS}:
-        odd = ", ".join(shown(n) for n in sorted({MANIFEST, *MEMBERS} ^ set(found))[:5])
+    odd = {MANIFEST, *MEMBERS} ^ {member for member in found if member not in OPTIONAL}
+    if odd or set(found) - {MANIFEST} != set(manifest["members"]):
+        odd = ", ".join(shown(n) for n in sorted(odd or {MANIFEST, *manifest["members"]} ^ set(found))[:5])
         raise BundleError(f"{name} must hold just the members of its format; too many or missing: {odd}. {REMEDY}")
     if max(sizes.values()) > MAX_MEMBER_BYTES or sum(sizes.values()) > MAX_TOTAL_BYTES:
         raise BundleError(f"{name} must hold under {MAX_TOTAL_BYTES:,} bytes in all. {REMEDY}")
     members = {}
-    for member in MEMBERS:
+    for member in (name for name in (*MEMBERS, *OPTIONAL) if name in sizes):
         content = _content(archive, member, sizes[member])
         if manifest["members"].get(member) != _fingerprint(content):
             raise BundleError(f"{name} is damaged: its {member} is not the one that was written. {REMEDY}")
         members[member] = content
     return Bundle(manifest, members)
+
+
+def _ends_properly(archive: zipfile.ZipFile) -> bool:
+    """Whether the end of a zip, without a comment, is the end of the file."""
+    assert archive.fp is not None
+    archive.fp.seek(-22, os.SEEK_END)
+    return archive.fp.read(4) == b"PK\x05\x06"
 
 
 def _content(archive: zipfile.ZipFile, member: str, size: int) -> bytes:

@@ -19,11 +19,13 @@ import numpy as np
 
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
-from tellapart import divisions, preprocess, slices
+from tellapart import divisions, preprocess, rivals, slices
+from tellapart.compare import Comparison
 from tellapart.curves import History
 from tellapart.errors import InputError, MissingPackageError, SettingsError
 from tellapart.evaluation import Evaluation
 from tellapart.files import shown
+from tellapart.guards import Targets
 from tellapart.predict import Prediction, Predictor, Question, questions
 from tellapart.progress import Progress
 from tellapart.sorting import Sorted, Sorter
@@ -96,6 +98,24 @@ class Classifier:
             path.write_bytes(self.bundle.members["model.keras"])
             return keras.saving.load_model(path, compile=False, safe_mode=True)
 
+    def with_targets(
+        self, *, sure: float | None = None, answer: float | None = None, coverage: float | None = None
+    ) -> Classifier:
+        """The same classifier, asked for other answers; its bundle stays as it is.
+
+        Args:
+            sure: the share of its answers, 0–1, that must be right: what is less probable becomes unknown.
+            answer: or the share of pictures of its own kinds that it must answer.
+            coverage: how often, 0–1, the `label_set` of an answer is to hold the right class.
+
+        Raises:
+            SettingsError: that cannot be promised, by the pictures that were held out when it was trained.
+        """
+        other = Classifier(self.bundle, self.evaluation)
+        targets = None if sure is None and answer is None else Targets(sure, answer)
+        other.predictor = Predictor(self.bundle, targets=targets, coverage=coverage)
+        return other
+
     @overload
     def predict(self, pictures: str | np.ndarray) -> Prediction: ...
     @overload
@@ -103,7 +123,8 @@ class Classifier:
     def predict(self, pictures: PathLike | np.ndarray | Sequence[PathLike]) -> Prediction | list[Prediction]:
         """Answer one picture (a path, or pixels, uint8 (H, W, 3) RGB), or several (a folder, or a list of paths).
 
-        A picture that cannot be read gives a Prediction with an `error`, not an exception.
+        A picture that cannot be read gives a Prediction with an `error`, not an exception. One that looks like none of
+        the classes, or of which the model is not as sure as it must be (see `with_targets`), is `unknown`.
         """
         if isinstance(pictures, np.ndarray):
             return self._predict_pixels(pictures)
@@ -120,7 +141,7 @@ class Classifier:
                 f"Convert them, or give the picture's path."
             )
         square = preprocess.fit(pixels, self.predictor.preprocess)
-        return self.predictor.ranked("", self.predictor.probabilities(square[None])[0])
+        return self.predictor.predictions([""], square[None])[0]
 
     def sort(self, pictures: PathLike | Sequence[PathLike], to: PathLike, *, force: bool = False) -> Sorted:
         """Answer pictures and copy each into a folder of its class: ``to/cats/x.jpg``.
@@ -225,6 +246,41 @@ class Classifier:
         )
         right = evaluation.predicted == evaluation.labels
         return dataclasses.replace(evaluation, slices=slices.of(right, evaluation.labels, kinds))
+
+    def compare(
+        self,
+        other: Classifier,
+        photos: PathLike,
+        *,
+        split: str | None = None,
+        progress: Progress | None = None,
+        **reading: Unpack[Reading],
+    ) -> Comparison:
+        """Compare with another classifier on labelled pictures: this one is A, `other` is B.
+
+        Both are asked about the same pictures in turn. Classes are matched by name; pictures of a class that not both
+        know are left out and counted. The arguments are those of `evaluate`.
+
+        Returns:
+            `verdict` in words, `difference` with its interval, `p_value`, which pictures were `fixed` and `broken`,
+            `per_class`, `losses`, `speed` and `size_bytes`.
+
+        Raises:
+            InputError: no picture can be used, fewer than two classes are shared, or there is no such split.
+        """
+        said = progress or Progress()
+        catalog = catalogs.scan(photos, **reading, progress=lambda done, total: said.update("Reading", done, total))
+        entries, taken = _of_split(catalog, split)
+        here = (s for s in catalog.skipped if taken in (None, "all") or s.split in (None, taken))
+        return rivals.run(
+            (self.bundle, other.bundle),
+            (self.predictor, other.predictor),
+            entries,
+            skipped=[(s.path, s.reason) for s in here],
+            split=taken,
+            notes=catalog.notes,
+            progress=said,
+        )
 
     def save(self, path: PathLike, *, force: bool = False) -> None:
         """Write the bundle. Raises OutputError where `path` exists and `force` is not set, or cannot be written."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tellapart import __version__, arguments, console, outputs, reports
+from tellapart import __version__, arguments, console, outputs, reports, trials
 from tellapart import options as shared
 from tellapart.config import SHORTEST_BUDGET_S, budget_s
 from tellapart.errors import InputError, SettingsError, TellapartError
@@ -53,6 +53,7 @@ _cache, _debug = shared.cache, shared.debug
 )
 @click.option("--download", is_flag=True, help="Let Keras fetch the weights of --backbone. Nothing else ever does.")
 @click.option("--budget", metavar="TIME", help="The time to use in all, like 60s, 5m or 1h30m.")
+@click.option("--k-fold", type=int, metavar="K", help="Judge by all pictures, each held out in one of K folds.")
 @click.option("--size", type=int, metavar="PX", help="Side of the square that the network sees, a multiple of 32.")
 @click.option("--epochs", type=int, metavar="N", help="Passes over the training pictures.")
 @click.option("--batch-size", type=int, metavar="N", help="Pictures a step.")
@@ -70,8 +71,11 @@ _cache, _debug = shared.cache, shared.debug
 @click.option("--patience", type=int, metavar="N", help="Stop after N epochs without a better validation accuracy.")
 @click.option("--precision", metavar="NAME", help="auto, float32 or mixed_bfloat16.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Decides splits, first weights and order.")
+@shared.targets
 @_reading
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard's log there.")
+@click.option("--mlflow", metavar="DIR_OR_URI", help="Log to MLflow: into a folder, or to the server of an address.")
+@click.option("--wandb", metavar="DIR", help="Write an offline run of Weights & Biases there; nothing is sent.")
 @click.option("--history", metavar="FILE.csv", help="Write the learning curves there too, one row an epoch.")
 @click.option("--report", metavar="FILE.html", help="Write a page: whether to trust the model, and what to fix first.")
 @click.option("--card", metavar="FILE.md", help="Write a model card, with Hugging Face's metadata.")
@@ -92,6 +96,8 @@ def train(
     history: str | None,
     report: str | None,
     card: str | None,
+    mlflow: str | None,
+    wandb: str | None,
     json_path: str | None,
     dry_run: bool,
     show_augment: str | None,
@@ -103,10 +109,11 @@ def train(
 
     PHOTOS has one folder of pictures for each class, or folders train, val and test with these in them.
     """
-    from tellapart import api, summaries
+    from tellapart import api, summaries, tracking
 
     for path in (json_path, history, report, card):
         console.check_output(path, force)
+    tracking.check(mlflow=mlflow, wandb=wandb)
     if show_augment is not None:
         if dry_run:
             raise click.UsageError("Only one of --dry-run and --show-augment can be done. Leave one of them out.")
@@ -115,7 +122,7 @@ def train(
         _draw_variants(photos, show_augment, json_path, force, options)
         return
     if dry_run:
-        for only_train in ("seed", "tensorboard", "budget"):
+        for only_train in ("seed", "tensorboard", "budget", "sure", "answer", "k_fold"):
             del options[only_train]
         plan = api.plan(photos, **options)
         console.say(summaries.planned(plan), json_path)
@@ -135,6 +142,8 @@ def train(
     reports.of_training(classifier, target, report, card, json_path, force)
     if history is not None:
         outputs.write_text(history, classifier.bundle.members["history.csv"].decode(), force=force)
+    for line in tracking.log(classifier, mlflow=mlflow, wandb=wandb, artifacts=[target, *filter(None, (report, card))]):
+        console.say(line, json_path)
     if classifier.report["training"]["interrupted"]:
         sys.exit(INTERRUPTED)
 
@@ -142,7 +151,7 @@ def train(
 def _draw_variants(photos: str, path: str, json_path: str | None, force: bool, options: dict[str, Any]) -> None:
     from tellapart import api, sheets
 
-    for only_train in ("cache", "tensorboard"):
+    for only_train in ("cache", "tensorboard", "sure", "answer", "k_fold"):
         del options[only_train]
     preview = api.preview(photos, **options)
     sheets.save(sheets.variants(preview), path, force=force)
@@ -176,8 +185,7 @@ def check(
     """Find broken files, copies, leaks, wrong labels, shortcuts and more in PHOTOS; nothing in it is changed."""
     from tellapart import api, findings, moves, summaries
 
-    if csv_path == json_path == console.STANDARD_OUTPUT:
-        raise click.UsageError("Only one of --csv and --json can be standard output. Give the other one a file.")
+    console.check_one_standard_output({"--csv": csv_path, "--json": json_path})
     asked = {"--html": html_path, "--csv": csv_path, "--fix-list": fix_list, "--json": json_path}
     console.check_apart(asked)
     for path in asked.values():
@@ -272,6 +280,13 @@ cli.add_command(reports.report)
 @click.argument("pictures", nargs=-1, required=True)
 @click.option("--csv", "csv_path", metavar="FILE", help="Write a row a picture as CSV; - is standard output.")
 @click.option("--copy-to", metavar="DIR", help="Copy each picture into DIR/<class>, DIR/unknown or DIR/unreadable.")
+@shared.targets
+@click.option(
+    "--coverage",
+    type=arguments.Share(),
+    metavar="SHARE",
+    help="Give the set of classes that holds the right one so often, like 0.95.",
+)
 @_json
 @_force
 @_debug
@@ -280,46 +295,58 @@ def predict(
     pictures: tuple[str, ...],
     csv_path: str | None,
     copy_to: str | None,
+    sure: float | None,
+    answer: float | None,
+    coverage: float | None,
     json_path: str | None,
     force: bool,
     debug: bool,
 ) -> None:
     """Answer what is on PICTURES: files, or folders that are walked to the bottom.
 
+    What looks like none of the classes is answered "unknown". With --sure or --answer so is what the model is not sure
+    enough of.
+
     With --copy-to the originals stay as they are, and no file is overwritten: a name that is taken gets a number.
     --force lets DIR hold something already.
     """
     from tellapart.bundle import read
+    from tellapart.guards import Targets
     from tellapart.predict import NO_SUCH_FILE, Predictor, questions
     from tellapart.sorting import Sorter
 
-    if csv_path == json_path == console.STANDARD_OUTPUT:
-        raise click.UsageError("Only one of --csv and --json can be standard output. Give the other one a file.")
+    console.check_one_standard_output({"--csv": csv_path, "--json": json_path})
     console.check_apart({"--csv": csv_path, "--json": json_path, "--copy-to": copy_to})
     for path in (csv_path, json_path):
         console.check_output(path, force)
-    predictor = Predictor(read(model))
+    targets = None if sure is None and answer is None else Targets(sure, answer)
+    predictor = Predictor(read(model), targets=targets, coverage=coverage)
     sorter = None if copy_to is None else Sorter(copy_to, predictor.classes, asked=pictures, force=force)
     silent = console.STANDARD_OUTPUT in (csv_path, json_path)
     counts: Counter[str] = Counter()
     n, n_read, missing, unreadable = 0, 0, None, None
     with ExitStack() as stack:
+        sets = predictor.gives_sets
         sinks = [
-            *(stack.enter_context(console.csv_sink(path, force, predictor.classes)) for path in [csv_path] if path),
+            *(
+                stack.enter_context(console.csv_sink(path, force, predictor.classes, sets=sets))
+                for path in [csv_path]
+                if path
+            ),
             *(stack.enter_context(console.json_sink(path, force)) for path in [json_path] if path),
             *([] if silent else [console.text_sink()]),
             *([] if sorter is None else [stack.enter_context(sorter).add]),
         ]
-        for answer in predictor.answers(questions(pictures, leave_out=copy_to)):
+        for one in predictor.answers(questions(pictures, leave_out=copy_to)):
             for sink in sinks:
-                sink(answer)
+                sink(one)
             n += 1
-            n_read += answer.error is None
-            counts["not read" if answer.error else answer.label or "unknown"] += 1
-            if answer.error == NO_SUCH_FILE:
-                missing = missing or shown(answer.path) or "''"
-            elif answer.error:
-                unreadable = unreadable or f"{shown(answer.path)}: {answer.error}"
+            n_read += one.error is None
+            counts["not read" if one.error else one.label or "unknown"] += 1
+            if one.error == NO_SUCH_FILE:
+                missing = missing or shown(one.path) or "''"
+            elif one.error:
+                unreadable = unreadable or f"{shown(one.path)}: {one.error}"
     if n > 1 and not silent:
         click.echo(", ".join(f"{shown(name)}: {count:,}" for name, count in counts.most_common()))
     if sorter is not None:
@@ -333,6 +360,10 @@ def predict(
     if not n_read:
         none = "The picture could not be read:" if n == 1 else f"None of {n:,} pictures could be read, e.g."
         _fail(f"{none} {unreadable}. Give pictures that open.")
+
+
+cli.add_command(trials.compare)
+cli.add_command(trials.history)
 
 
 @cli.command(short_help="Say what a model is and how good.")

@@ -92,6 +92,16 @@ def check_apart(paths: dict[str, str | None]) -> None:
                 )
 
 
+def check_one_standard_output(paths: dict[str, str | None]) -> None:
+    """Raise UsageError where more than one output, by option, is standard output."""
+    taken = [option for option, path in paths.items() if path == STANDARD_OUTPUT]
+    if len(taken) > 1:
+        raise click.UsageError(
+            f"Only one of {' and '.join(taken)} can be standard output. Give the other one a file.",
+            click.get_current_context(),
+        )
+
+
 def check_output(path: str | None, force: bool) -> None:
     if path not in (None, STANDARD_OUTPUT):
         outputs.check(path, force=force)
@@ -141,13 +151,13 @@ def write_lines(lines: Iterable[str], path: str, force: bool) -> None:
 
 
 @contextmanager
-def csv_sink(path: str, force: bool, classes: tuple[str, ...]) -> Iterator[Callable[[Prediction], None]]:
+def csv_sink(path: str, force: bool, classes: tuple[str, ...], *, sets: bool) -> Iterator[Callable[[Prediction], None]]:
     from tellapart.predict import csv_header, csv_row
 
     with stream(path, force, CSV_ERRORS) as file:
         write = _row_writer(file)
-        write(csv_header(classes))
-        yield lambda answer: write(csv_row(classes, answer))
+        write(csv_header(classes, sets=sets))
+        yield lambda answer: write(csv_row(classes, answer, sets=sets))
 
 
 def _row_writer(file: TextIO) -> Callable[[Iterable[Any]], None]:

@@ -61,8 +61,8 @@ def of(
     if table is not None:
         kinds |= by_columns(table, catalog, paths, wanted, **names)
     if looks is not None:
-        kinds[slices.SIZE] = slices.by_number([looks.shorter_px[path] for path in paths], " px")
-        kinds[slices.BRIGHTNESS] = slices.by_number([looks.brightness[path] for path in paths], " %")
+        kinds[slices.SIZE] = slices.by_number([looks.shorter_px.get(path, math.nan) for path in paths], " px")
+        kinds[slices.BRIGHTNESS] = slices.by_number([looks.brightness.get(path, math.nan) for path in paths], " %")
     return kinds
 
 

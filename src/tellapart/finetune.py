@@ -179,7 +179,7 @@ def _tune(
     tensors, head = steps.taken(backbone, best.weights)
     graph = backbones.graph(backbone, preprocess.size_px, head, tensors=tensors)
     judged = [job.files[i] for i in job.outside]
-    told, _ = ask(graph, way, preprocess, judged)
+    told = metrics.softmax(ask(graph, way, preprocess, judged)[0])
     right = job.labels[job.outside]
     before, after = metrics.accuracy(job.answers, right), metrics.accuracy(told, right)
     seconds = time.monotonic() - start
@@ -460,7 +460,7 @@ def ask(
     files: Sequence[tuple[str, str]],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a finished graph says of files: probabilities, float64 (N, C), and embeddings, float16 (N, D)."""
+    """What a finished graph says of files: logits, float32 (N, C), and embeddings, float16 (N, D)."""
     paths: dict[str, list[str]] = {}
     for path, content in files:
         paths.setdefault(content, []).append(path)
@@ -473,4 +473,4 @@ def ask(
     logits, embedding = next(iter(told.values()))
     lost = np.zeros_like(logits), np.zeros_like(embedding)  # of a file that vanished since it was looked at
     pairs = [told.get(content, lost) for _, content in files]
-    return metrics.softmax(np.stack([pair[0] for pair in pairs])), np.stack([pair[1] for pair in pairs])
+    return np.stack([pair[0] for pair in pairs]), np.stack([pair[1] for pair in pairs])

@@ -285,6 +285,14 @@ def keras_file(model: keras.Model) -> bytes:
     return file.getvalue()
 
 
+def tempered(model: keras.Model, temperature: float) -> keras.Model:
+    """A copy in float32 whose logits are divided by a temperature: by the weights of its last dense layer."""
+    copy = in_float32(model)
+    last = last_dense(copy)
+    last.set_weights([weights / temperature for weights in last.get_weights()])
+    return copy
+
+
 def check_export(model: keras.Model) -> None:
     """Raise InputError unless `model` can become a graph that the engine opens: tried, with the weights it has now."""
     try:

@@ -9,7 +9,7 @@ linear, so that scaling and regression fold into one dense layer.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,9 +70,49 @@ def fit(
     return Fit(head, strength, held_out, answers, right)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Crossed:
+    """What heads say of pictures that they did not learn from, each picture held out once."""
+
+    held_out: np.ndarray  # int64 (M,), the pictures; all but those that are the only group of their class
+    answers: np.ndarray  # float64 (M, C), probabilities
+    folds: np.ndarray  # int64 (M,), which fold each was held out in, from 0
+
+
+def cross_validated(
+    features: np.ndarray,
+    labels: np.ndarray,
+    n_classes: int,
+    n_folds: int,
+    *,
+    seed: int,
+    groups: np.ndarray | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Crossed:
+    """Fit a head for each fold as `fit` does, penalty and all, to the other folds, and ask it about this one.
+
+    The penalty is chosen without the fold too (nested cross-validation): so the estimate is of all that `fit` does.
+    """
+    features = np.asarray(features, np.float32)
+    parts = []
+    for i, (inside, outside) in enumerate(folds(labels, groups, seed, single=False, n_folds=n_folds)):
+        progress(i, n_folds)
+        mine = None if groups is None else groups[inside]
+        fitted = fit(features[inside], labels[inside], n_classes, seed=seed, groups=mine)
+        parts.append((outside, probabilities(fitted.head, features[outside]), np.full(len(outside), i)))
+    progress(n_folds, n_folds)
+    held_out, answers, of_fold = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return Crossed(held_out, answers, of_fold)
+
+
 def probabilities(head: Head, features: np.ndarray) -> np.ndarray:
     """What a head makes of features, float (N, D): float64 (N, C)."""
-    return metrics.softmax(np.asarray(features, np.float32) @ head.kernel + head.bias)
+    return metrics.softmax(logits(head, features))
+
+
+def logits(head: Head, features: np.ndarray) -> np.ndarray:
+    """What a head makes of features, float (N, D), before they become probabilities: float32 (N, C)."""
+    return np.asarray(features, np.float32) @ head.kernel + head.bias
 
 
 def learn(features: np.ndarray, labels: np.ndarray, n_classes: int, strength: float) -> Head:
@@ -111,7 +151,7 @@ def mirroring_hurts(
 
 
 def folds(
-    labels: np.ndarray, groups: np.ndarray | None, seed: int, *, single: bool
+    labels: np.ndarray, groups: np.ndarray | None, seed: int, *, single: bool, n_folds: int = FOLDS
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Pairs of pictures to learn from and pictures held out, int64 each; every class keeps one to learn from."""
     rng = np.random.default_rng(seed)
@@ -123,9 +163,9 @@ def folds(
         if len(mine) == 1:
             fold[mine] = -1  # the only one of its class is always learned from
         else:
-            fold[mine] = (np.arange(len(mine)) + offset) % FOLDS
+            fold[mine] = (np.arange(len(mine)) + offset) % n_folds
             offset += len(mine)
-    for i in range(1 if single else FOLDS):
+    for i in range(1 if single else n_folds):
         outside = fold[members] == i
         if outside.any():
             yield np.flatnonzero(~outside), np.flatnonzero(outside)

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import click
 
+from tellapart import arguments
+
 
 def together(*decorators: Callable) -> Callable:
     """Several options as one decorator, in this order in the help."""
@@ -33,3 +35,14 @@ json = click.option("--json", "json_path", metavar="FILE", help="Write the resul
 force = click.option("--force", is_flag=True, help="Replace outputs that exist.")
 cache = click.option("--cache", metavar="DIR", help="The folder for decoded pictures, for this run.")
 debug = click.option("--debug", is_flag=True, help="Show where an error comes from.")
+targets = together(
+    click.option(
+        "--sure",
+        type=arguments.Share(),
+        metavar="SHARE",
+        help="Answer only where this share of answers is right, like 0.99.",
+    ),
+    click.option(
+        "--answer", type=arguments.Share(), metavar="SHARE", help="Or: answer this share of pictures, the surest."
+    ),
+)

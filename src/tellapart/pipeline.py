@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tellapart import bundle as bundles
+from tellapart import calibration, judgement, metrics, preprocess, provenance, splits, store, strangers
 from tellapart import catalog as catalogs
-from tellapart import metrics, preprocess, provenance, splits, store
 from tellapart.augment import Augmentation
 from tellapart.config import Recipe
 from tellapart.engine import Engine
@@ -270,34 +270,36 @@ def pack(
     prepared.seen.rest()
     progress.update("Exporting", 0, 1)
     graph = graphs.to_onnx(outcome.model)
-    keras_file = graphs.keras_file(outcome.model)
     progress.update("Exporting", 1, 1)
     engine = Engine(graph)
-    evaluations, embeddings = {}, np.zeros((0, 0), np.float16)
-    for side in (name for name in catalogs.SPLITS if len(prepared.sides[name])):
-        probabilities, embedded = _ask(engine, prepared, side, progress)
-        evaluations[side] = Evaluation(
+    told = {side: _ask(engine, prepared, side, progress) for side in catalogs.SPLITS if len(prepared.sides[side])}
+    judged = _judgement(told, prepared, seed=seed)
+    # So that Keras' own answers are the calibrated ones too.
+    keras_file = graphs.keras_file(graphs.tempered(outcome.model, judged.temperature))
+    evaluations = {
+        side: Evaluation(
             classes=prepared.catalog.classes,
-            probabilities=probabilities,
+            probabilities=judged.probabilities(logits),
             labels=prepared.labels[prepared.sides[side]],
             paths=prepared.paths(side),
             skipped=prepared.skipped if side == "test" else (),
             split=side,
             notes=prepared.catalog.notes,
+            declined=judged.declined(logits, embedded),
         )
-        embeddings = embedded if side == "train" else embeddings
-        prepared.seen.rest()
+        for side, (logits, embedded) in told.items()
+    }
     manifest = {
         "classes": list(prepared.catalog.classes),
         "preprocess": Preprocess(recipe.size_px).as_dict(),
-        "temperature": 1.0,  # the network's own probabilities, as they are
-        "abstention": {},  # it always answers
+        **judged.as_dict(),
         "metrics": {side: evaluation.record() for side, evaluation in evaluations.items()},
         "training": {
             **outcome.as_dict(),
             "pictures": prepared.counts(),
             "skipped": len(prepared.skipped),
             "unused": prepared.n_unused,
+            "labels": prepared.labels[prepared.sides["train"]].tolist(),  # of the embeddings, as places in `classes`
         },
         "provenance": provenance.record(prepared.catalog.fingerprint, recipe.as_dict(), seed),
     }
@@ -307,23 +309,54 @@ def pack(
         keras_file=keras_file,
         splits={side: prepared.contents(side) for side in catalogs.SPLITS},
         history_csv=outcome.history_csv(),
-        embeddings=embeddings,
+        embeddings=told["train"][1],
+        guarding=judged.members,
     )
     return bundle, evaluations
 
 
+def _judgement(
+    told: Mapping[str, tuple[np.ndarray, np.ndarray]], prepared: Prepared, *, seed: int
+) -> judgement.Judgement:
+    """Temperature and guards by the validation pictures, where there are some."""
+    n_classes = len(prepared.catalog.classes)
+    logits, embedded = told.get("validation", (np.zeros((0, n_classes)), np.zeros((0, 0))))
+    labels, known, scores = prepared.labels[prepared.sides["validation"]], None, None
+    learned = told["train"][1]
+    if len(labels) and learned.shape[1]:
+        known = strangers.fit(learned, prepared.labels[prepared.sides["train"]], n_classes, seed=seed)
+        known = known.settled(embedded, logits)
+        scores = known.scores(embedded, logits)
+    return judgement.judge(logits, labels, prepared.catalog.classes, known=known, scores=scores)
+
+
+def judged(outcome: Outcome, prepared: Prepared, progress: Progress) -> np.ndarray:
+    """What a trained network's graph answers to the test pictures, calibrated by validation: float64 (N, C)."""
+    from tellapart import graphs
+
+    gc.collect()
+    prepared.varied.rest()
+    engine = Engine(graphs.to_onnx(outcome.model))
+    temperature = 1.0
+    if len(prepared.sides["validation"]):
+        logits, _ = _ask(engine, prepared, "validation", progress)
+        temperature = calibration.temperature(logits, prepared.labels[prepared.sides["validation"]])
+    return metrics.softmax(_ask(engine, prepared, "test", progress)[0], temperature)
+
+
 def _ask(engine: Engine, prepared: Prepared, side: str, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
-    """What the graph answers to a side: probabilities, float64 (N, C), and embeddings, float16 (N, D)."""
+    """What the graph answers to a side: logits, float32 (N, C), and embeddings, float16 (N, D), D = 0 if not kept."""
     rows = prepared.rows(prepared.seen, side)
     pixels = np.asarray(prepared.seen.values)  # a plain view: taking rows of np.memmap itself is slow
-    probabilities, embeddings = [], []
+    logits, embeddings = [], []
     for start in range(0, len(rows), BATCH):
         outputs = engine.run(pixels[rows[start : start + BATCH]])
-        probabilities.append(metrics.softmax(outputs.logits))
+        logits.append(outputs.logits)
         if outputs.embedding.shape[1] <= MAX_EMBEDDING:
             embeddings.append(outputs.embedding.astype(np.float16))
         progress.update("Evaluating", min(start + BATCH, len(rows)), len(rows), f"{side} pictures")
-    return np.concatenate(probabilities), np.concatenate(embeddings or [np.zeros((0, 0), np.float16)])
+    prepared.seen.rest()
+    return np.concatenate(logits), np.concatenate(embeddings or [np.zeros((len(rows), 0), np.float16)])
 
 
 def forecast(catalog: catalogs.Catalog, recipe: Recipe, reason: str, *, cache: Path) -> dict[str, Any]:

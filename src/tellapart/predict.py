@@ -11,24 +11,25 @@ import hashlib
 import itertools
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tellapart import metrics, preprocess, streams
+from tellapart import guards, metrics, preprocess, strangers, streams
 from tellapart.bundle import Bundle
 from tellapart.cache import cache_folder
 from tellapart.cells import guarded
-from tellapart.engine import LOGITS, Engine
+from tellapart.engine import EMBEDDING, LOGITS, Engine, Outputs
 from tellapart.errors import BundleError, PictureError, SettingsError
 from tellapart.files import walk
 
 BATCH = 32  # pictures the engine sees at once
 MANY = 64  # pictures from which on the fastest way to run the graph is worth its start
 NEAR = 0.6  # lead of the first logit over the second, below which an answer by a rounding way is asked again
+NEAR_STRANGE = 0.8  # distance of a score of strangeness from its threshold, likewise; rounding moved it by 0.75 at most
 NO_SUCH_FILE = "no such file or folder"
 
 
@@ -75,14 +76,25 @@ class Prediction:
 
 
 Loaded = tuple[Question, np.ndarray | str]  # pixels, uint8 (S, S, 3), or why there are none
+Row = tuple[np.ndarray, float | None]  # probabilities, float64 (C,), and a score of strangeness
 Look = Callable[[str, np.ndarray], None]  # is shown a path and its square, uint8 (S, S, 3)
 
 
 class Predictor:
     """A bundle, ready to answer."""
 
-    def __init__(self, bundle: Bundle) -> None:
-        """Open the bundle's graph. Raises BundleError where graph and manifest do not fit each other."""
+    def __init__(self, bundle: Bundle, *, targets: guards.Targets | None = None, coverage: float | None = None) -> None:
+        """Open the bundle's graph.
+
+        Args:
+            bundle: verified.
+            targets: what is asked of the answers, instead of what was asked when it was trained.
+            coverage: how often, 0–1, the `label_set` of an answer is to hold the right class; None for no such sets.
+
+        Raises:
+            BundleError: graph and manifest do not fit each other.
+            SettingsError: the bundle cannot promise what is asked.
+        """
         self.classes = bundle.classes
         try:
             self.preprocess = preprocess.Preprocess.from_dict(bundle.manifest["preprocess"])
@@ -96,10 +108,33 @@ class Predictor:
                 f"A bundle's graph must fit its manifest ({self.preprocess.size_px} px, {len(self.classes)} classes); "
                 f"it has {self._engine.size_px} px, {self._engine.n_classes} classes. Get it again, or train anew."
             )
+        self.guards = guards.from_dict(bundle.manifest["abstention"])
+        kept = bundle.members.get(guards.MEMBER)
+        self._held_out = guards.NOTHING if kept is None else guards.from_bytes(kept)
+        if targets is not None:
+            self.guards = guards.aimed(self._held_out, targets)
+        self.gives_sets = coverage is not None
+        self._least = None if coverage is None else guards.least_probability(self._held_out, coverage)
+        known = bundle.members.get(strangers.MEMBER)
+        self._strangers = None if known is None else strangers.Strangers.from_bytes(known)
 
     def probabilities(self, batch: np.ndarray) -> np.ndarray:
         """Preprocessed pictures, uint8 (B, S, S, 3), to probabilities, float64 (B, C), by the stored temperature."""
-        return metrics.softmax(self._engine.run(batch).logits, self._temperature)
+        return self._judged(self._engine.run(batch))[0]
+
+    def predictions(self, paths: Sequence[str], batch: np.ndarray) -> list[Prediction]:
+        """The answers to preprocessed pictures, uint8 (B, S, S, 3), under the given names."""
+        return [self._ranked(path, *row) for path, row in zip(paths, self._rows(self._engine.run(batch)), strict=True)]
+
+    def _judged(self, outputs: Outputs) -> tuple[np.ndarray, np.ndarray | None]:
+        """Probabilities, float64 (B, C), and scores of strangeness, float64 (B,), if the bundle has a way to tell."""
+        probabilities = metrics.softmax(outputs.logits, self._temperature)
+        known = self._strangers
+        return probabilities, None if known is None else known.scores(outputs.embedding, outputs.logits)
+
+    def _rows(self, outputs: Outputs) -> list[Row]:
+        probabilities, scores = self._judged(outputs)
+        return list(zip(probabilities, [None] * len(probabilities) if scores is None else scores, strict=True))
 
     def embeddings(self, batch: np.ndarray) -> np.ndarray:
         """Preprocessed pictures, uint8 (B, S, S, 3), to embeddings, float32 (B, D)."""
@@ -155,16 +190,29 @@ class Predictor:
                 groups.append([])
                 yield np.stack(batch)
 
-        for (logits,) in streams.Stream(graph, [LOGITS], way).run(batches()):
+        for logits, embedding in streams.Stream(graph, [LOGITS, EMBEDDING], way).run(batches()):
             group = groups.popleft()
-            rows = metrics.softmax(logits, self._temperature)
-            first_two = np.sort(logits, axis=1)[:, -2:]
-            near = np.flatnonzero(first_two[:, 1] - first_two[:, 0] < NEAR)
-            if way not in streams.EXACT and len(near):
+            rows = self._rows(Outputs(logits, embedding))
+            near = [] if way in streams.EXACT else self._near(logits, rows)
+            if len(near):
                 pixels = [found for _, found in group if not isinstance(found, str)]
-                rows[near] = self.probabilities(np.stack([pixels[i] for i in near]))
+                again = self._rows(self._engine.run(np.stack([pixels[i] for i in near])))
+                for i, row in zip(near, again, strict=True):
+                    rows[i] = row
             yield from self._predictions(group, iter(rows))
         yield from self._predictions(groups.popleft(), iter(()))
+
+    def _near(self, logits: np.ndarray, rows: list[Row]) -> np.ndarray:
+        """Pictures whose answer may hang on rounding, int64: nearly a tie, or near a threshold of the guards."""
+        first_two = np.sort(logits, axis=1)[:, -2:]
+        lead = first_two[:, 1] - first_two[:, 0]
+        confidence = np.clip([row.max() for row, _ in rows], 1e-9, 1 - 1e-9)
+        threshold = np.clip(self.guards.confidence, 1e-9, 1 - 1e-9)
+        apart = np.abs(np.log(confidence / (1 - confidence)) - np.log(threshold / (1 - threshold)))
+        strange = np.array([-np.inf if score is None else score for _, score in rows])
+        return np.flatnonzero(
+            (lead < NEAR) | (apart < NEAR) | (np.abs(strange - self.guards.strangeness) < NEAR_STRANGE)
+        )
 
     def _load(self, question: Question, look: Look | None = None) -> np.ndarray | str:
         """The picture's pixels, or why there are none."""
@@ -180,20 +228,32 @@ class Predictor:
 
     def _answer(self, loaded: list[Loaded]) -> Iterator[Prediction]:
         pixels = [found for _, found in loaded if not isinstance(found, str)]
-        yield from self._predictions(loaded, iter(self.probabilities(np.stack(pixels))) if pixels else iter(()))
+        yield from self._predictions(loaded, iter(self._rows(self._engine.run(np.stack(pixels))) if pixels else ()))
 
-    def _predictions(self, loaded: list[Loaded], rows: Iterator[np.ndarray]) -> Iterator[Prediction]:
+    def _predictions(self, loaded: list[Loaded], rows: Iterator[Row]) -> Iterator[Prediction]:
         for question, found in loaded:
             if isinstance(found, str):
                 yield Prediction(question.path, None, None, error=found)
             else:
-                yield self.ranked(question.path, next(rows))
+                yield self._ranked(question.path, *next(rows))
 
-    def ranked(self, path: str, probabilities: np.ndarray) -> Prediction:
-        """Probabilities, float (C,), of one picture as an answer."""
+    def _ranked(self, path: str, probabilities: np.ndarray, score: float | None) -> Prediction:
+        """Probabilities, float (C,), and strangeness of one picture as an answer."""
         best = int(probabilities.argmax())
-        by_name = dict(zip(self.classes, probabilities.tolist(), strict=True))
-        return Prediction(path, self.classes[best], float(probabilities[best]), by_name)
+        label, probability = self.classes[best], float(probabilities[best])
+        reason = self.guards.reason(probability, label, score)
+        return Prediction(
+            path,
+            None if reason else label,
+            probability,
+            dict(zip(self.classes, probabilities.tolist(), strict=True)),
+            unknown=reason is not None,
+            reason=reason,
+            label_set=None
+            if self._least is None
+            else tuple(self.classes[i] for i in guards.label_set(probabilities, self._least)),
+            strangeness=None if score is None else float(guards.strangeness(np.array(score), self._held_out)),
+        )
 
 
 def questions(
@@ -213,12 +273,16 @@ def questions(
             yield Question(name, None if os.path.lexists(name) else NO_SUCH_FILE)
 
 
-def csv_header(classes: tuple[str, ...]) -> list[str]:
-    """The columns of `predict --csv`: path, label, probability, unknown, error, then one a class."""
-    return ["path", "label", "probability", "unknown", "error", *(guarded(name) for name in classes)]
+def csv_header(classes: tuple[str, ...], *, sets: bool = False) -> list[str]:
+    """The columns of `predict --csv`: path, label, probability, unknown, error, then one a class.
+
+    With `sets` the last one is the `label_set`, names with semicolons between.
+    """
+    last = ["label_set"] if sets else []
+    return ["path", "label", "probability", "unknown", "error", *(guarded(name) for name in classes), *last]
 
 
-def csv_row(classes: tuple[str, ...], one: Prediction) -> list[str]:
+def csv_row(classes: tuple[str, ...], one: Prediction, *, sets: bool = False) -> list[str]:
     """A prediction under `csv_header`.
 
     A cell that a spreadsheet would take for a formula begins with an apostrophe.
@@ -226,4 +290,5 @@ def csv_row(classes: tuple[str, ...], one: Prediction) -> list[str]:
     each = [f"{one.probabilities[name]:.6f}" if one.probabilities else "" for name in classes]
     probability = "" if one.probability is None else f"{one.probability:.6f}"
     unknown = "true" if one.unknown else "false"
-    return [guarded(one.path), guarded(one.label or ""), probability, unknown, guarded(one.error or ""), *each]
+    last = [guarded("; ".join(one.label_set or ()))] if sets else []
+    return [guarded(one.path), guarded(one.label or ""), probability, unknown, guarded(one.error or ""), *each, *last]

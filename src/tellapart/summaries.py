@@ -97,10 +97,12 @@ def answered(one: Prediction) -> Text:
     if one.error is not None:
         answer, style = f"not read: {one.error}", "yellow"
     elif one.label is None:
-        answer, style = "unknown", "yellow"
+        answer, style = f"unknown: {one.reason}" if one.reason else "unknown", "yellow"
     else:
         others = ", ".join(f"{shown(name)} {p:.1%}" for name, p in one.ranked[1:RANKED])
         answer, style = f"{shown(one.label)} {one.probability:.1%} ({others})", ""
+    if one.label_set is not None:
+        answer += f"; one of: {', '.join(map(shown, one.label_set))}"
     return Text(f"{shown(one.path)}: ").append(answer, style=style)
 
 

@@ -9,6 +9,7 @@ all remaining pictures together promise less than `Transfer.enough`, the rest is
 from __future__ import annotations
 
 import csv
+import dataclasses
 import hashlib
 import io
 import time
@@ -20,7 +21,19 @@ from typing import Any
 
 import numpy as np
 
-from tellapart import backbones, features, finetune, kerasfile, metrics, networks, preprocess, provenance, splits
+from tellapart import (
+    backbones,
+    features,
+    finetune,
+    judgement,
+    kerasfile,
+    metrics,
+    networks,
+    preprocess,
+    provenance,
+    splits,
+    strangers,
+)
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
 from tellapart import head as heads
@@ -44,7 +57,10 @@ TUNED_END_S = 2.0  # to write a network of other weights, besides
 JUDGES = 0.1  # validation pictures of the user's own judge a fine-tuning from this share of the training pictures on
 FIT_SHARE = 0.1  # time to fit, as a share of the time to look
 TEST_SHARE = 0.3  # of the pictures that a budget allows, at most, for the test
+ALONE = "the only one of its class: no model that has not seen it knows the class"
 CHECKED = 8  # pictures that the finished graph answers too, to see that it agrees with the features
+
+Told = tuple[np.ndarray, np.ndarray]  # of a side's pictures: logits, float32 (N, C), and embeddings, float16 (N, D)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,10 +93,13 @@ def run(
     progress: Progress,
     deadline: float | None = None,
     network: networks.Network | None = None,
+    k_fold: int | None = None,
 ) -> Result:
     """Fit a head for the classes of `catalog` on the recipe's backbone, or on `network` where it is found already.
 
-    `deadline` is when all must be done, on `time.monotonic`'s clock: as many pictures are looked at as it allows.
+    `deadline` is when all must be done, on `time.monotonic`'s clock: as many pictures are looked at as it allows. With
+    `k_fold` there is no test split: all pictures are looked at and learned from, and each is answered by another head,
+    which learned from the other folds.
 
     Raises:
         InputError: what opens is not enough to train on.
@@ -88,7 +107,9 @@ def run(
     """
     start = time.perf_counter()
     network, how = network or networks.find(recipe.backbone, recipe.size_px), Preprocess(recipe.size_px)
-    sides = _sides(catalog, seed)
+    sides = _sides(catalog, seed, whole=k_fold is not None)
+    if k_fold is not None:  # the folds are judged by heads alone: a tuned network would need to be tuned for each
+        recipe = dataclasses.replace(recipe, most=0, enough=0.0, fine_tune="never")
     with network.writer() as writer:
         look = _Looker(catalog, features.Extractor(network, cache), progress)
         if deadline is None:
@@ -98,6 +119,7 @@ def run(
             train, asked = _look_until(deadline, sides, look)
             fitted, round_ = _fit(catalog, train, look, seed=seed)
             rounds = [round_]
+        crossed = None if k_fold is None else _crossed(catalog, train, look, k_fold, seed=seed, progress=progress)
         test, validation = look.at(asked, "test"), look.at(sides.validation, "validation")
         usable = catalogs.check_usable(catalog, look.failures)
         missing = sorted(set(usable.classes) - {catalog.entries[i].label for i in test}) if sides.test else []
@@ -124,14 +146,33 @@ def run(
                 progress=progress.update,
             )
             judged = [(*train, *validation)[i] for i in job.outside]
-        progress.update("Saving", 0, 1)
         head = tuned.head or fitted.head
         if tuned.tensors is None:
-            graph, keras_file = network.graph(cache, head), writer.write(head)
+            graph = network.graph(cache, head)
         else:
             assert installed is not None  # nothing else is tuned
-            assert isinstance(writer, kerasfile.Writer)
             graph = backbones.graph(installed, recipe.size_px, head, tensors=tuned.tensors)
+        asked_of = {"train": train, "validation": validation, "test": test}
+        if tuned.tensors is not None and not validation:
+            asked_of["validation"] = judged
+        if tuned.tensors is None:
+            told = {side: _by_head(head, look.features(some)) for side, some in asked_of.items() if some}
+        else:
+            told = _asked(graph, how, look, asked_of, progress)
+        seen = told["train"][1]
+        if "validation" not in told:
+            side = "validation" if test else CROSS_VALIDATION
+            held_out = fitted if crossed is None else crossed
+            asked_of[side] = [train[i] for i in held_out.held_out]
+            # By heads that did not see them.
+            told[side] = np.log(np.maximum(held_out.answers, 1e-30)), seen[held_out.held_out]
+        judged_by = _judgement(told, asked_of, look, catalog.classes, seed=seed)
+        progress.update("Saving", 0, 1)
+        head = head.tempered(judged_by.temperature)  # so that Keras' own answers are the calibrated ones too
+        if tuned.tensors is None:
+            keras_file = writer.write(head)
+        else:
+            assert isinstance(writer, kerasfile.Writer)
             keras_file = writer.write(head, tuned.tensors)
         progress.update("Saving", 1, 1)
     skipped = sorted(
@@ -141,30 +182,26 @@ def run(
         ]
     )
 
-    def evaluation(side: str, indices: Sequence[int], answers: np.ndarray) -> Evaluation:
+    if crossed is not None:
+        alone = sorted(set(range(len(train))) - set(crossed.held_out.tolist()))
+        skipped = sorted([*skipped, *((catalog.entries[train[i]].path, ALONE) for i in alone)])
+
+    def evaluation(side: str) -> Evaluation:
+        logits, embedded = told[side]
         return Evaluation(
             classes=catalog.classes,
-            probabilities=answers,
-            labels=look.labels(indices),
-            paths=tuple(catalog.entries[i].path for i in indices),
+            probabilities=judged_by.probabilities(logits),
+            labels=look.labels(asked_of[side]),
+            paths=tuple(catalog.entries[i].path for i in asked_of[side]),
             skipped=tuple(skipped) if side in ("test", CROSS_VALIDATION) else (),
             split=side,
             notes=catalog.notes,
+            declined=judged_by.declined(logits, embedded),
+            folds=crossed.folds if crossed is not None and side == CROSS_VALIDATION else np.zeros(0, np.int64),
         )
 
-    asked_of = {"train": train, "validation": validation, "test": test}
-    if tuned.tensors is None:
-        told = {side: heads.probabilities(head, look.features(some)) for side, some in asked_of.items() if some}
-        seen = look.features(train)
-        if not validation:
-            asked_of["validation" if test else CROSS_VALIDATION] = [train[i] for i in fitted.held_out]
-            told["validation" if test else CROSS_VALIDATION] = fitted.answers
-    else:
-        if not validation:
-            asked_of["validation"] = judged
-        told, seen = _asked(graph, how, look, asked_of, progress)
     order = ("train", "validation", CROSS_VALIDATION, "test")
-    evaluations = {side: evaluation(side, asked_of[side], told[side]) for side in order if side in told}
+    evaluations = {side: evaluation(side) for side in order if side in told}
     unused = len(sides.train) - len(train) - sum(i in look.unreadable for i in sides.train)
     unjudged = len(sides.test) - len(test) - sum(i in look.unreadable for i in sides.test)
     record = {
@@ -176,7 +213,7 @@ def run(
         "pictures": {"train": len(train), "validation": len(validation), "test": len(test)},
         "unused": unused + unjudged,  # readable as far as known, not looked at
         "skipped": len(skipped),
-        "agreement": _agreement(graph, how, catalog, (test or train)[:CHECKED], told["test" if test else "train"]),
+        "agreement": _agreement(graph, how, catalog, (test or train)[:CHECKED], told["test" if test else "train"][0]),
         "fine_tuned": tuned.record or None,
         "interrupted": tuned.interrupted,
         "seconds": round(time.perf_counter() - start, 3),
@@ -184,10 +221,9 @@ def run(
     manifest = {
         "classes": list(catalog.classes),
         "preprocess": how.as_dict(),
-        "temperature": 1.0,  # the regression's own probabilities, as they are
-        "abstention": {},  # it always answers
+        **judged_by.as_dict(),
         "metrics": {side: each.record() for side, each in evaluations.items()},
-        "training": record,
+        "training": {**record, "labels": look.labels(train).tolist()},  # of the embeddings, as places in `classes`
         "provenance": provenance.record(catalog.fingerprint, recipe.as_dict(), seed) | {"backbone": network.as_dict()},
     }
     bundle = bundles.make(
@@ -200,6 +236,7 @@ def run(
         },
         history_csv=_csv(rounds),
         embeddings=seen,
+        guarding=judged_by.members,
     )
     reason = _reason(recipe, evaluations, train, unused, unjudged, deadline)
     if tuned.reason:
@@ -261,11 +298,11 @@ class _Looker:
         return np.array([self._place[self._entries[i].label] for i in indices], dtype=np.int64)
 
 
-def _sides(catalog: catalogs.Catalog, seed: int) -> _Sides:
-    """The user's own splits where there are some; else a test of a tenth or TEST, unless there are few."""
+def _sides(catalog: catalogs.Catalog, seed: int, *, whole: bool = False) -> _Sides:
+    """The user's own splits where there are some; else a test of a tenth or TEST, unless there are few, or `whole`."""
     entries = catalog.entries
     own = any(entry.split is not None for entry in entries)
-    few = not own and len(entries) < FEW
+    few = not own and (whole or len(entries) < FEW)
     share = min(0.1, max(TEST / max(len(entries), 1), 0.01))
     assigned = splits.assign(entries, seed=seed, validation_fraction=0.0, test_fraction=0.0 if few else share)
     return _Sides(
@@ -361,13 +398,28 @@ def _fit(catalog: catalogs.Catalog, used: list[int], look: _Looker, *, seed: int
     }
 
 
+def _crossed(
+    catalog: catalogs.Catalog, used: list[int], look: _Looker, n_folds: int, *, seed: int, progress: Progress
+) -> heads.Crossed:
+    """What heads that did not learn from a picture say of it, for all that were looked at."""
+    return heads.cross_validated(
+        look.features(used),
+        look.labels(used),
+        len(catalog.classes),
+        n_folds,
+        seed=seed,
+        groups=look.groups(used),
+        progress=lambda done, total: progress.update("Cross-validating", done, total, "folds"),
+    )
+
+
 def _agreement(
     graph: bytes, how: Preprocess, catalog: catalogs.Catalog, indices: Sequence[int], told: np.ndarray
 ) -> float:
-    """The largest difference between a probability by the finished graph and one that was counted, told (N, C)."""
+    """The largest difference between a probability by the finished graph and one by the logits told, (N, C)."""
     pixels = np.stack([preprocess.load(catalog.entries[i].path, how) for i in indices])
     by_graph = metrics.softmax(Engine(graph).run(pixels).logits)
-    return float(np.abs(by_graph - told[: len(indices)]).max())
+    return float(np.abs(by_graph - metrics.softmax(told[: len(indices)])).max())
 
 
 def _job(
@@ -388,19 +440,45 @@ def _job(
     return finetune.Job(look.files(every), labels, inside, outside, head, answers, others)
 
 
+def _by_head(head: backbones.Head, seen: np.ndarray) -> Told:
+    return heads.logits(head, seen), seen
+
+
+def _judgement(
+    told: dict[str, Told], sides: dict[str, list[int]], look: _Looker, classes: tuple[str, ...], *, seed: int
+) -> judgement.Judgement:
+    """Temperature and guards by pictures that were held out, once or by turns."""
+    side = "validation" if "validation" in told else CROSS_VALIDATION
+    (logits, seen), (_, embeddings) = told[side], told["train"]
+    train, judges = sides["train"], set(sides[side])
+    labels = look.labels(train)
+    apart = np.array([i not in judges for i in train])
+    if len(np.unique(labels[apart])) == len(classes):  # who judges did not teach
+        known = strangers.fit(embeddings[apart], labels[apart], len(classes), seed=seed).settled(seen, logits)
+        scores = known.scores(seen, logits)
+    else:
+        by_place = np.full((len(train), len(classes)), np.nan)
+        place = {i: at for at, i in enumerate(train)}
+        by_place[[place[i] for i in sides[side]]] = logits
+        known, scores = strangers.fit_and_score(
+            embeddings, labels, len(classes), logits=by_place, groups=look.groups(train), seed=seed
+        )
+    return judgement.judge(logits, look.labels(sides[side]), classes, known=known, scores=scores)
+
+
 def _asked(
     graph: bytes, how: Preprocess, look: _Looker, sides: dict[str, list[int]], progress: Progress
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """What a tuned graph says of each side's pictures, and the embeddings of the training pictures."""
+) -> dict[str, Told]:
+    """What a tuned graph says of each side that has pictures."""
     every = [i for some in sides.values() for i in some]
     way = look.extractor.way
     assert way is not None
-    told, embedded = finetune.ask(
+    logits, embedded = finetune.ask(
         graph, way, how, look.files(every), lambda done, total: progress.update("Evaluating", done, total)
     )
     ends = np.cumsum([len(some) for some in sides.values()])[:-1]
-    parts = dict(zip(sides, np.split(told, ends), strict=True))
-    return {side: part for side, part in parts.items() if len(part)}, embedded[: len(sides["train"])]
+    parts = zip(sides, np.split(logits, ends), np.split(embedded, ends), strict=True)
+    return {side: (rows, seen) for side, rows, seen in parts if len(rows)}
 
 
 def _reason(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote_to_bytes
 
@@ -11,47 +10,11 @@ import numpy as np
 import pytest
 
 from pagefindings import MARKUP, NO_TEXT, dirty
+from pagetags import Tags
 from tellapart import checkpage, thumbnails
 from tellapart.errors import OutputError
 from tellapart.files import shown
 from tellapart.findings import KINDS, Finding, Findings, Proposal, ordered
-
-VOID = {"meta", "link", "img", "input", "wbr", "br"}
-
-
-class Tags(HTMLParser):
-    """Every element of a page with its attributes, and its visible text; raises where elements are not nested."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.text: list[str] = []
-        self.feed(page)
-        assert not self.open
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert len(attrs) == len(dict(attrs))
-        self.found.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found.append((tag, dict(attrs)))
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] not in ("style", "script"):
-            self.text.append(data)
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.found if name == tag]
-
-    @property
-    def words(self) -> str:
-        return " ".join(" ".join(self.text).split())
 
 
 def empty(*found: Finding, **options: object) -> Findings:

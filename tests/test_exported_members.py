@@ -15,7 +15,8 @@ HEAVY = {"keras", "tensorflow", "sklearn", "scipy", "onnx", "tf2onnx", "jax", "t
 def test_the_public_names() -> None:
     assert tellapart.__all__ == [
         "Augmentation", "Classifier", "Comparison", "Datasets", "Evaluation", "Finding", "Findings", "Prediction",
-        "TellapartError", "__version__", "apply", "check", "datasets", "load", "plan", "sheet", "show_augment", "train",
+        "TellapartError", "__version__", "apply", "check", "datasets", "load", "plan", "report", "sheet",
+        "show_augment", "train",
     ]  # fmt: skip
     assert dir(tellapart) == tellapart.__all__
 

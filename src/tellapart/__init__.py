@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tellapart.findings import Finding, Findings
     from tellapart.policies import Augmentation
     from tellapart.predict import Prediction
+    from tellapart.reporting import report
     from tellapart.sheets import sheet, show_augment
 
 __version__ = "0.1.0"
@@ -39,6 +40,7 @@ __all__ = [
     "datasets",
     "load",
     "plan",
+    "report",
     "sheet",
     "show_augment",
     "train",
@@ -59,6 +61,7 @@ _HOMES = {
     "datasets": "api",
     "load": "classifier",
     "plan": "api",
+    "report": "reporting",
     "sheet": "sheets",
     "show_augment": "sheets",
     "train": "api",

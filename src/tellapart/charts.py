@@ -49,7 +49,7 @@ def bar(share: float, *, kind: str = "") -> Svg:
     width = 100 * min(max(share, 0.0), 1.0) if math.isfinite(share) else 0.0
     return Svg(
         f'<svg class="bar {escape(kind)}" viewBox="0 0 100 8" preserveAspectRatio="none" aria-hidden="true">'
-        f'<rect class="track" width="100" height="8"/><rect class="fill" width="{_n(width)}" height="8"/></svg>'
+        f'<rect class="track" width="100" height="8"/><rect class="fill" width="{short(width)}" height="8"/></svg>'
     )
 
 
@@ -57,8 +57,9 @@ def histogram(counts: Sequence[int], *, most: int | None = None, told: str) -> S
     """Standing bars side by side, the bins of a distribution. `most` is the count that fills the height."""
     top = max(most or max(counts, default=0), 1)
     step = 100 / max(len(counts), 1)
+    wide = max(step - 0.4, 0.2)
     bars = "".join(
-        f'<rect x="{_n(i * step)}" y="{_n(30 - height)}" width="{_n(max(step - 0.4, 0.2))}" height="{_n(height)}"/>'
+        f'<rect x="{short(i * step)}" y="{short(30 - height)}" width="{short(wide)}" height="{short(height)}"/>'
         for i, count in enumerate(counts)
         if (height := max(30 * count / top, 0.8 if count else 0.0))
     )
@@ -93,13 +94,13 @@ def curve(points: Sequence[Point], *, beyond: Sequence[Point] = (), x_name: str,
 
     parts = []
     for value in (each for each in scale if low <= each <= high):
-        parts.append(f'<path class="grid" d="M{LEFT} {_n(y(value))}H{WIDTH - RIGHT}"/>')
-        at = f'x="{LEFT - 8}" y="{_n(y(value) + 4)}" text-anchor="end"'
+        parts.append(f'<path class="grid" d="M{LEFT} {short(y(value))}H{WIDTH - RIGHT}"/>')
+        at = f'x="{LEFT - 8}" y="{short(y(value) + 4)}" text-anchor="end"'
         parts.append(f'<text class="tick" {at}>{percent(value)}</text>')
     for i, each in enumerate(_spread([x(each.x) for each in every])):
         if each:
             place, value = x(every[i].x), f"{every[i].x:,.0f}"
-            parts.append(f'<text class="tick" x="{_n(place)}" y="{HEIGHT - 22}" text-anchor="middle">{value}</text>')
+            parts.append(f'<text class="tick" x="{short(place)}" y="{HEIGHT - 22}" text-anchor="middle">{value}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text class="tick" x="{middle}" y="{HEIGHT - 5}" text-anchor="middle">{escape(x_name)}</text>')
     upper = [(x(each.x), y(each.high)) for each in every]
@@ -109,8 +110,9 @@ def curve(points: Sequence[Point], *, beyond: Sequence[Point] = (), x_name: str,
     if beyond:
         ahead = [points[-1], *beyond] if points else beyond
         parts.append(f'<path class="curve ahead" d="{_path((x(each.x), y(each.y)) for each in ahead)}"/>')
-    parts.extend(f'<circle class="dot" cx="{_n(x(each.x))}" cy="{_n(y(each.y))}" r="4"/>' for each in points)
-    parts.extend(f'<circle class="dot ahead" cx="{_n(x(each.x))}" cy="{_n(y(each.y))}" r="4"/>' for each in beyond)
+    for name, some in (("dot", points), ("dot ahead", beyond)):
+        at = [f'cx="{short(x(each.x))}" cy="{short(y(each.y))}"' for each in some]
+        parts.extend(f'<circle class="{name}" {each} r="4"/>' for each in at)
     head = f'<svg class="chart" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(told)}">'
     return Svg(f"{head}{''.join(parts)}</svg>")
 
@@ -136,8 +138,9 @@ def _spread(places: Sequence[float], apart: float = 56) -> list[bool]:
 
 
 def _path(points: Iterable[tuple[float, float]]) -> str:
-    return "M" + "L".join(f"{_n(x)} {_n(y)}" for x, y in points)
+    return "M" + "L".join(f"{short(x)} {short(y)}" for x, y in points)
 
 
-def _n(value: float) -> str:
+def short(value: float) -> str:
+    """A coordinate, to a hundredth."""
     return f"{value:.2f}".rstrip("0").rstrip(".")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tellapart import __version__, arguments, console, outputs, trials
+from tellapart import __version__, arguments, console, outputs, reports, trials
 from tellapart import options as shared
 from tellapart.config import SHORTEST_BUDGET_S, budget_s
 from tellapart.errors import InputError, SettingsError, TellapartError
@@ -77,6 +77,8 @@ _cache, _debug = shared.cache, shared.debug
 @click.option("--mlflow", metavar="DIR_OR_URI", help="Log to MLflow: into a folder, or to the server of an address.")
 @click.option("--wandb", metavar="DIR", help="Write an offline run of Weights & Biases there; nothing is sent.")
 @click.option("--history", metavar="FILE.csv", help="Write the learning curves there too, one row an epoch.")
+@click.option("--report", metavar="FILE.html", help="Write a page: whether to trust the model, and what to fix first.")
+@click.option("--card", metavar="FILE.md", help="Write a model card, with Hugging Face's metadata.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, how long it takes and how much disk.")
 @click.option("--show-augment", metavar="FILE.png", help="Draw some pictures as training would vary them; no training.")
 @_cache
@@ -92,6 +94,8 @@ def train(
     photos: str,
     output: str | None,
     history: str | None,
+    report: str | None,
+    card: str | None,
     mlflow: str | None,
     wandb: str | None,
     json_path: str | None,
@@ -107,8 +111,8 @@ def train(
     """
     from tellapart import api, summaries, tracking
 
-    console.check_output(json_path, force)
-    console.check_output(history, force)
+    for path in (json_path, history, report, card):
+        console.check_output(path, force)
     tracking.check(mlflow=mlflow, wandb=wandb)
     if show_augment is not None:
         if dry_run:
@@ -125,7 +129,9 @@ def train(
         console.write_json(plan, json_path, force)
         return
     target = f"{Path(os.path.abspath(photos)).name}.tellapart" if output is None else output
-    console.check_apart({"--output": target, "--json": json_path, "--history": history})
+    console.check_apart(
+        {"--output": target, "--json": json_path, "--history": history, "--report": report, "--card": card}
+    )
     options["budget"] = _left(options["budget"])
     classifier = api.train(photos, output=target, force=force, **options)
     assert classifier.evaluation is not None  # just trained
@@ -133,9 +139,10 @@ def train(
     console.say(summaries.trained(classifier.evaluation, classifier.report), json_path)
     console.say(f"Saved: {shown(target)}", json_path)
     console.write_json(result, json_path, force)
+    reports.of_training(classifier, target, report, card, json_path, force)
     if history is not None:
         outputs.write_text(history, classifier.bundle.members["history.csv"].decode(), force=force)
-    for line in tracking.log(classifier, mlflow=mlflow, wandb=wandb, artifacts=[target]):
+    for line in tracking.log(classifier, mlflow=mlflow, wandb=wandb, artifacts=[target, *filter(None, (report, card))]):
         console.say(line, json_path)
     if classifier.report["training"]["interrupted"]:
         sys.exit(INTERRUPTED)
@@ -263,6 +270,9 @@ def evaluate(model: str, photos: str, json_path: str | None, force: bool, debug:
         click.echo(note, err=True)
     console.say(scoresheet.evaluated(evaluation), json_path)
     console.write_json(evaluation.as_dict(), json_path, force)
+
+
+cli.add_command(reports.report)
 
 
 @cli.command(short_help="Answer what is on pictures.")
@@ -463,7 +473,7 @@ def cache_clear(cache: str | None, debug: bool) -> None:
 @_force
 @_debug
 def demo(output: str, json_path: str | None, force: bool, debug: bool, **options: Any) -> None:
-    """Train on handwritten digits, evaluate, predict and draw a contact sheet; nothing is downloaded."""
+    """Train on handwritten digits, evaluate, predict, draw a sheet, write a report; nothing is downloaded."""
     from tellapart import demo as demos
     from tellapart import summaries
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart import api, outputs, pictures, sheets
+from tellapart import api, outputs, pictures, reporting, sheets
 from tellapart.classifier import Classifier, PathLike, require, require_keras
 from tellapart.errors import OutputError, PictureError
 from tellapart.evaluation import Evaluation
@@ -21,7 +21,7 @@ from tellapart.predict import Prediction
 from tellapart.progress import Progress
 
 MOST_CLASSES = 24  # pictures on the sheet
-PHOTOS, BUNDLE, SHEET = "photos", "model.tellapart", "sheet.png"  # what a demo's folder holds
+PHOTOS, BUNDLE, SHEET, REPORT = "photos", "model.tellapart", "sheet.png", "report.html"  # what a demo's folder holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class DemoResult:
     report: dict[str, Any]  # plan, times and notes of the training
     predictions: tuple[Prediction, ...]  # one test picture of each class, at most 24
     truths: tuple[str, ...]  # their right labels, in class order
-    paths: tuple[Path, ...]  # what was written, or stood there already: photos (the digits only), bundle, sheet
+    paths: tuple[Path, ...]  # what was written, or stood there already: photos (the digits only), bundle, sheet, …
 
 
 def write_digits(folder: Path) -> None:
@@ -80,14 +80,16 @@ def run(
     force: bool = False,
     progress: Progress | bool = True,
 ) -> DemoResult:
-    """Train on the digits, or on `data`; load the bundle back, answer one test picture of each class, draw a sheet.
+    """Train on the digits, or on `data`; load the bundle back, answer one test picture of each class, draw a
+    sheet, write a report.
 
     Args:
         data: a folder of pictures in any layout that `train` takes, which is only read; left out, the digits are
             written to `folder`/photos (see `write_digits`).
-        folder: where to write model.tellapart and sheet.png; made where it is missing. Nothing else in it is touched.
+        folder: where to write model.tellapart, sheet.png and report.html; made where it is missing. Nothing else in it
+            is touched.
         recipe, epochs, cache, progress: as in `train`.
-        force: replace model.tellapart and sheet.png where they exist.
+        force: replace model.tellapart, sheet.png and report.html where they exist.
 
     Raises:
         OutputError: one of these exists and `force` is not set, `folder`/photos holds anything but the digits,
@@ -95,14 +97,14 @@ def run(
         MissingPackageError: Keras or scikit-learn is not installed.
     """
     home = Path(folder)
-    bundle, sheet = home / BUNDLE, home / SHEET
+    bundle, sheet, report = home / BUNDLE, home / SHEET, home / REPORT
     if data is not None and Path(data).resolve() in (home.resolve(), *home.resolve().parents):
         raise OutputError(
             f"The demo's folder must stand outside the pictures, or the sheet would be one of them the next time; "
             f"{shown(home)} is in {shown(data)}. Name another folder with -o."
         )
     with _made(home):
-        for path in (bundle, sheet):
+        for path in (bundle, sheet, report):
             outputs.check(path, force=force)
         require_keras()  # before anything is written
         photos = home / PHOTOS if data is None else Path(data)
@@ -117,13 +119,15 @@ def run(
     asked = _one_of_each(evaluation)
     predictions = classifier.predict(list(asked.values()))
     sheets.save(sheets.sheet(predictions, truths=list(asked), title=_title(evaluation)), sheet, force=force)
+    known = reporting.facts(trained, evaluation, name=BUNDLE) | {"bundle_bytes": bundle.stat().st_size}
+    reporting.save(trained, evaluation, report, known=known, force=force)
     return DemoResult(
         classifier=classifier,
         evaluation=evaluation,
         report=trained.report,
         predictions=tuple(predictions),
         truths=tuple(asked),
-        paths=(bundle, sheet) if data is not None else (photos, bundle, sheet),
+        paths=(bundle, sheet, report) if data is not None else (photos, bundle, sheet, report),
     )
 
 

@@ -25,6 +25,19 @@ KINDS = (
     "odd",  # read, but unusual: dark, blurred, tiny, animated, …
 )
 SEVERITIES = ("error", "warning", "info")  # makes results wrong · makes them worse · good to know
+KIND_NAMES = {  # as a title
+    "unreadable": "Files that cannot be read",
+    "leak": "The same picture on two sides of a split",
+    "label_conflict": "The same picture under two labels",
+    "split": "Splits",
+    "shortcut": "Classes that can be told without the subject",
+    "wrong_label": "Labels that are probably wrong",
+    "exact_duplicate": "Copies",
+    "near_duplicate": "Near copies",
+    "imbalance": "Numbers of pictures",
+    "outlier": "Pictures that look like none of the classes",
+    "odd": "Unusual pictures",
+}
 CSV_COLUMNS = ("kind", "severity", "path", "message", "remedy", "score")
 ACTIONS = ("keep", "drop", "move")  # what a cleaned copy does with a file
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
@@ -21,17 +21,18 @@ if TYPE_CHECKING:
 FOLDER = "pages"
 
 
-def render(template: str, *, script: str, **values: Any) -> Iterator[str]:
+def render(template: str, *, script: str, styles: Sequence[str] = ("page.css",), **values: Any) -> Iterator[str]:
     """Render a template piece by piece; every piece can be encoded as UTF-8.
 
     Args:
         template: the name of a file in `pages` that extends ``frame.html``.
         script: the name of the page's script there.
+        styles: the names of its styles there, one after the other.
         values: what the template names; text is escaped, markup with `__html__` is not.
     """
     from markupsafe import Markup
 
-    style, code = source("page.css"), source(script)
+    style, code = "".join(map(source, styles)), source(script)
     policy = (
         f"default-src 'none'; img-src data:; style-src {_allowed(style)}; script-src {_allowed(code)}; "
         "base-uri 'none'; form-action 'none'"

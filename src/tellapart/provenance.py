@@ -27,6 +27,11 @@ def record(catalog_fingerprint: str, recipe: Mapping[str, Any], seed: int) -> di
     }
 
 
+def version() -> str:
+    """The version of this package."""
+    return importlib.metadata.version("tellapart")
+
+
 def now() -> str:
     """The time in UTC, or $SOURCE_DATE_EPOCH (reproducible-builds.org), as ISO 8601."""
     given = os.environ.get("SOURCE_DATE_EPOCH")

@@ -17,7 +17,7 @@ from tellapart.cache import StoreInfo
 from tellapart.evaluation import CROSS_VALIDATION, Evaluation
 from tellapart.explaining import Written
 from tellapart.files import counted, shown
-from tellapart.findings import Finding, Findings
+from tellapart.findings import KIND_NAMES, Finding, Findings
 from tellapart.predict import Prediction
 from tellapart.sorting import Sorted
 
@@ -27,19 +27,6 @@ SEVERITIES = {
     "error": ("What makes results wrong", "red"),
     "warning": ("What makes them worse", "yellow"),
     "info": ("Good to know", "cyan"),
-}
-KIND_NAMES = {
-    "unreadable": "Files that cannot be read",
-    "leak": "The same picture on two sides of a split",
-    "label_conflict": "The same picture under two labels",
-    "split": "Splits",
-    "shortcut": "Classes that can be told without the subject",
-    "wrong_label": "Labels that are probably wrong",
-    "exact_duplicate": "Copies",
-    "near_duplicate": "Near copies",
-    "imbalance": "Numbers of pictures",
-    "outlier": "Pictures that look like none of the classes",
-    "odd": "Unusual pictures",
 }
 LARGE_GAP = 0.05  # between training and test accuracy, from which on it is named
 RANKED = 3  # classes shown beside an answer

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from tellapart import pictures
 from tellapart.errors import PictureError
 
@@ -45,9 +47,14 @@ def make(data: bytes, *, side_px: int = SIDE_PX) -> Thumbnail:
     Raises:
         PictureError: they cannot be decoded.
     """
+    return of_pixels(pictures.decode(data, at_least_px=side_px).pixels, side_px=side_px)
+
+
+def of_pixels(pixels: np.ndarray, *, side_px: int = SIDE_PX) -> Thumbnail:
+    """Pixels, uint8 (H, W, 3), RGB, as a thumbnail."""
     from PIL import Image
 
-    image = Image.fromarray(pictures.decode(data, at_least_px=side_px).pixels)
+    image = Image.fromarray(pixels)
     scale = min(side_px / max(image.size), 1.0)
     size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
     if size != image.size:

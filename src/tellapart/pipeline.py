@@ -298,6 +298,7 @@ def pack(
             "pictures": prepared.counts(),
             "skipped": len(prepared.skipped),
             "unused": prepared.n_unused,
+            "labels": prepared.labels[prepared.sides["train"]].tolist(),
         },
         "provenance": provenance.record(prepared.catalog.fingerprint, recipe.as_dict(), seed),
     }

@@ -188,7 +188,7 @@ def run(
         "temperature": 1.0,  # the regression's own probabilities, as they are
         "abstention": {},  # it always answers
         "metrics": {side: each.record() for side, each in evaluations.items()},
-        "training": record,
+        "training": {**record, "labels": look.labels(train).tolist()},
         "provenance": provenance.record(catalog.fingerprint, recipe.as_dict(), seed) | {"backbone": network.as_dict()},
     }
     bundle = bundles.make(

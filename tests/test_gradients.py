@@ -33,7 +33,10 @@ def values(*shape: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng([seed, *shape]).normal(size=shape).astype(np.float32)
 
 
-FIRST = node("Conv", ["pixels", "first"], "inner", pads=[1, 1, 1, 1], kernel_shape=[3, 3])
+FIRST = [
+    node("Conv", ["pixels", "first"], "raw", pads=[1, 1, 1, 1], kernel_shape=[3, 3]),
+    node("Relu", ["raw"], "inner"),
+]
 ENDS = {
     "depthwise, same, pooled": [
         node("Conv", ["inner", "depth"], "a", group=4, strides=[2, 2], auto_pad="SAME_UPPER", kernel_shape=[3, 3]),
@@ -80,7 +83,7 @@ CONSTANTS = {
 
 @pytest.mark.parametrize("name", ENDS)
 def test_gradient_is_what_small_changes_measure(name: str) -> None:
-    file = graph([FIRST, *ENDS[name]], {key: np.asarray(value) for key, value in CONSTANTS.items()})
+    file = graph([*FIRST, *ENDS[name]], {key: np.asarray(value) for key, value in CONSTANTS.items()})
     read = graphfile.read(file)
     way = gradients.way(read, "logits")
     assert way is not None
@@ -92,7 +95,7 @@ def test_gradient_is_what_small_changes_measure(name: str) -> None:
     weights = np.array([[1.0, -2.0, 0.5]], np.float32)
     slope = way.back(known, weights)
 
-    behind = [each for each in read.nodes if each.outputs[0] != "inner"]
+    behind = [each for each in read.nodes if each.outputs[0] not in ("raw", "inner")]
     end = session(graphfile.written(read, behind, [graphfile.value("inner")], [read.outputs["logits"]]), threads=1)
 
     def answer(inner_map: np.ndarray) -> float:
@@ -111,11 +114,11 @@ def test_no_way_through_a_node_that_is_not_known_or_without_a_stride() -> None:
     unknown = [*ENDS["depthwise, same, pooled"]]
     unknown[1] = node("Erf", ["a"], "b")
     constants = {key: np.asarray(value) for key, value in CONSTANTS.items()}
-    assert gradients.way(graphfile.read(graph([FIRST, *unknown], constants)), "logits") is None
+    assert gradients.way(graphfile.read(graph([*FIRST, *unknown], constants)), "logits") is None
     plain = [
         node("GlobalAveragePool", ["inner"], "e"),
         node("Flatten", ["e"], "f"),
         node("Gemm", ["f", "kernel4b"], "logits"),
     ]
     constants["kernel4b"] = values(4, 3)
-    assert gradients.way(graphfile.read(graph([FIRST, *plain], constants)), "logits") is None
+    assert gradients.way(graphfile.read(graph([*FIRST, *plain], constants)), "logits") is None

@@ -29,7 +29,7 @@ COVERS = 8  # a side of the grid of covers over a picture
 AT_ONCE = 16  # covered pictures
 SILENT = 1e-4  # logits: a lead that no place moves by more is moved by none
 NEAREST = 5
-SMOOTH = 1.0  # standard deviation, places
+SMOOTH = 1 / 18  # standard deviation of the blur of an inner map, in sides of it
 
 
 class Explainer:
@@ -121,7 +121,7 @@ class Explainer:
         assert self._way is not None
         known = self._engine.values(square[None], [LOGITS, *self._way.values])
         slope = self._way.back(known, _lead_slope(known[LOGITS], wanted))
-        return smoothed((slope * known[self._way.inner])[0].sum(0, dtype=np.float64))
+        return _smoothed((slope * known[self._way.inner])[0].sum(0, dtype=np.float64))
 
     def _covered(self, square: np.ndarray, wanted: int) -> np.ndarray:
         """What the lead loses where a part of the picture is covered with its mean colour, float64 (h, w)."""
@@ -211,11 +211,12 @@ def _lead_slope(logits: np.ndarray, wanted: int) -> np.ndarray:
     return slope.astype(np.float32)
 
 
-def smoothed(heat: np.ndarray) -> np.ndarray:
+def _smoothed(heat: np.ndarray) -> np.ndarray:
     """A map, float (h, w), a little out of focus: single places of an inner map say little."""
     import cv2
 
-    return cv2.GaussianBlur(heat, (0, 0), SMOOTH, borderType=cv2.BORDER_REFLECT_101) if min(heat.shape) > 2 else heat
+    deviation = SMOOTH * max(heat.shape)
+    return cv2.GaussianBlur(heat, (0, 0), deviation, borderType=cv2.BORDER_REPLICATE)
 
 
 def _scaled(lost: np.ndarray) -> np.ndarray:

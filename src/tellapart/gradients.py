@@ -86,7 +86,7 @@ def way(graph: Graph, logits: str) -> Way | None:
 def _way(graph: Graph, nodes: list[Node], inner: str) -> Way | None:
     if any(node.operator not in RULES or len(node.outputs) != 1 for node in nodes):
         return None
-    taken = {name for node in nodes for name in node.inputs if name}
+    taken = {name for node in nodes for name in _heeded(node) if name}
     try:
         constants = {name: graph.constant(name) for name in taken if name in graph.tensors}
         steps = tuple(Step(node.operator, node.inputs, node.outputs[0], node.attributes()) for node in nodes)
@@ -111,10 +111,16 @@ def _ancestors(graph: Graph, makers: dict[str, Node], logits: str) -> list[Node]
     moving = set(graph.inputs)
     found = []
     for node in graph.nodes:
-        if node in needed and moving & set(node.inputs):
+        # A value's sides are the same whatever is in it.
+        if node in needed and node.operator != "Shape" and moving & set(node.inputs):
             moving.update(node.outputs)
             found.append(node)
     return found
+
+
+def _heeded(node: Node) -> tuple[str, ...]:
+    """The inputs that the way back asks for; what new sides a value gets is not among them."""
+    return node.inputs[:1] if RULES[node.operator] is _same_shape else node.inputs
 
 
 def _kernel(node: Node) -> int:

@@ -43,6 +43,7 @@ TARGETS = (0.95, 0.97, 0.98, 0.99)
 CHOSEN_PAIRS = ((0, 1), (2, 3), (4, 5))
 REPORTED_PAIRS = ((6, 7), (8, 9), (6, 8))
 LEARNED, ASKED, STRANGE = 1000, 100, 200  # garments of a class to learn from, of a class held out; strangers
+LEARNED_FROZEN = 300  # … with `--recipe transfer`
 PHOTOS = 700  # held out, that are asked about
 WAYS = 32  # pictures of the training's own test that are asked about in two ways
 OURS = "far + undrawn + doubtful"
@@ -283,12 +284,12 @@ class Work:
         held_out = {name: some[::5] for name, some in every.items()}
         return {name: [p for p in some if p not in set(held_out[name])] for name, some in every.items()}, held_out
 
-    def garments(self) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
-        """LEARNED and ASKED of each class of Fashion-MNIST."""
+    def garments(self, learned: int = LEARNED) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
+        """Some to learn from and ASKED of each class of Fashion-MNIST."""
         assert self.fashion is not None
         return tuple(  # pyright: ignore[reportReturnType]
             {each.name: sorted(each.iterdir())[:n] for each in sorted((self.fashion / side).iterdir())}
-            for side, n in (("train", LEARNED), ("test", ASKED))
+            for side, n in (("train", learned), ("test", ASKED))
         )
 
     def trained(self, name: str, photos: Path | dict[str, list[Path]], options: list[str]) -> Path:
@@ -363,7 +364,8 @@ class Work:
 
     def left_out(self, name: str, pairs: tuple[tuple[int, int], ...], recipe: str) -> Iterator[Case]:
         """Classifiers of digits or garments that did not learn two of the classes."""
-        learned, asked = self.digits() if name == "digits" else self.garments()
+        n = LEARNED_FROZEN if recipe == "transfer" else LEARNED
+        learned, asked = self.digits() if name == "digits" else self.garments(n)
         for pair in pairs:
             out = [sorted(learned)[i] for i in pair]
             called = f"{name}-{recipe}-{pair[0]}{pair[1]}"

@@ -271,7 +271,7 @@ class Work:
                 else:
                     image = foreign.KINDS[kind](i)
                 image.save(place / f"{i:04d}.png")
-        return sorted(place.iterdir())
+        return sorted(place.iterdir())[:STRANGE]
 
     def digits(self) -> tuple[dict[str, list[Path]], dict[str, list[Path]]]:
         """Pictures to learn from and held out (every fifth), by class."""

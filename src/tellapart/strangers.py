@@ -9,9 +9,10 @@ Three things make a picture strange, and none of them alone tells all strangers 
   was left out stand between the others.
 - `doubtful`: the classifier itself wavers between classes (Hendrycks and Gimpel 2017, arXiv:1610.02136).
 
-Each is standardised by pictures that the fit did not see, and they are added; the latter two, which say much the same
-where there are few classes, by a weight of 1 - 1/C: with two classes half as much. Only an excess counts: that a
-classifier is sure excuses no picture that is far from all others, since of those it often is.
+Each is standardised by pictures that the fit did not see, and they are added; the latter two with weights that shrink
+by 1 - 1/C, since with few classes they say much the same. `doubtful` weighs least: a network that learned its
+embeddings is sure of nearly everything. Only an excess counts: that a classifier is sure excuses no picture that is far
+from all others, since of those it often is.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ OVERSAMPLED, ROUNDS = 16, 2  # of the randomised search for the axes
 FEW = 20  # pictures held out, below which nothing is standardised by them
 LEAST = 1e-6  # of a squared distance: float32 tells no less
 LARGEST = 6e4  # that float16 holds, nearly
+UNDRAWN, DOUBTFUL = 1.5, 0.5  # weights against `far`
 LOWEST = -1.0  # of each part, standardised and weighted
 BLOCK = 1024
 
@@ -132,8 +134,8 @@ class Strangers:
         parts = parts[np.isfinite(parts).all(axis=1)]
         if len(parts) < 2:
             return self
-        between = 1 - 1 / len(self.means)
-        weight = np.array([1, between, between]) / np.maximum(parts.std(axis=0), 1e-9)
+        few = 1 - 1 / len(self.means)
+        weight = np.array([1, UNDRAWN * few, DOUBTFUL * few]) / np.maximum(parts.std(axis=0), 1e-9)
         return dataclasses.replace(self, middle=parts.mean(axis=0), weight=weight)
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart import metrics, paired, verdicts
+from tellapart import metrics, paired, rulings
 from tellapart.changes import BROKEN, FIXED, WRONG_DIFFERENTLY, Change, ClassChange, Speed
 from tellapart.errors import InputError
 from tellapart.evaluation import Evaluation
@@ -211,7 +211,7 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """The result in a sentence or two."""
-        return verdicts.sentence(self.n_fixed, self.n_broken, self.n)
+        return rulings.sentence(self.n_fixed, self.n_broken, self.n)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: the contract of `compare --json`."""

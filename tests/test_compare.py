@@ -11,8 +11,9 @@ import pytest
 
 import tellapart
 from tellapart import compared, rivals
+from tellapart.changes import BROKEN, FIXED, WRONG_DIFFERENTLY, Speed
 from tellapart.cli import main
-from tellapart.compare import BROKEN, FIXED, WRONG_DIFFERENTLY, Comparison, Speed, compare
+from tellapart.compare import Comparison, compare
 from tellapart.errors import InputError
 from tellapart.evaluation import Evaluation
 from tellapart.predict import Prediction

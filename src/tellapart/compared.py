@@ -6,9 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tellapart import metrics
 from tellapart.cells import guarded
-from tellapart.compare import BROKEN, FIXED, Change, Comparison, Speed
+from tellapart.changes import BROKEN, FIXED, Change, Speed
+from tellapart.compare import Comparison
 from tellapart.files import counted, shown
 
 MOST_CLASSES = 20  # in the table of classes; beyond, those that changed most
@@ -38,7 +38,7 @@ def told(found: Comparison, names: tuple[str, str]) -> RenderableType:
 
 
 def csv_row(change: Change) -> list[str]:
-    """A change under `compare.CSV_COLUMNS`; a cell that a spreadsheet would take for a formula is guarded."""
+    """A change under `changes.CSV_COLUMNS`; a cell that a spreadsheet would take for a formula is guarded."""
     return [guarded(cell) for cell in change.row()]
 
 
@@ -73,7 +73,7 @@ def _sides(found: Comparison, names: tuple[str, str]) -> Table:
             f"{low:.1%} to {high:.1%}",
             f"{found.losses['log_loss'][key]:.4f}",
             f"{found.losses['brier_score'][key]:.4f}",
-            f"{metrics.expected_calibration_error(each.probabilities, each.labels):.4f}",
+            f"{each.expected_calibration_error:.4f}",
         ]
         if found.speed is not None:
             row.append(f"{found.speed.as_dict()[key]:,.0f}")

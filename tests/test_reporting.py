@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import tellapart
 from conftest import TINY
-from tellapart import reporting
+from tellapart import preprocess, reporting
 from tellapart.classifier import Classifier
 from tellapart.cli import cli, main
 from tellapart.errors import OutputError
+from tellapart.preprocess import Preprocess
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -93,3 +95,17 @@ def test_training_writes_its_report_of_the_test_pictures(photos: Path, tmp_path:
 
 def test_the_page_is_called_as_the_model():
     assert reporting.place("a/b c.tellapart") == "b c.html"
+
+
+def test_heat_is_laid_over_the_square_that_the_network_sees(photos: Path, tmp_path: Path):
+    asked = []
+
+    def heats(squares: np.ndarray, classes: np.ndarray) -> np.ndarray:
+        asked.append((squares.shape, classes.tolist()))
+        return np.ones((1, 4, 4), np.float32)
+
+    heat = reporting.looked(heats, lambda square, warm: square + np.uint8(warm.sum()), Preprocess(32))
+    path = sorted(photos.rglob("*.png"))[0]
+    assert np.array_equal(heat(str(path), 1), preprocess.load(path, Preprocess(32)) + np.uint8(16))
+    assert asked == [((1, 32, 32, 3), [1])]
+    assert heat(str(tmp_path / "gone.png"), 0) is None

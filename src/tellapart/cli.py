@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from tellapart import __version__, arguments, console, outputs, reports, trials
+from tellapart import __version__, arguments, console, outputs, reports, trials, upkeep
 from tellapart import options as shared
 from tellapart.config import SHORTEST_BUDGET_S, budget_s
 from tellapart.errors import InputError, SettingsError, TellapartError
@@ -429,38 +429,7 @@ def info(model: str, json_path: str | None, force: bool, debug: bool) -> None:
     console.write_json(dict(bundle.manifest), json_path, force)
 
 
-@cli.group(cls=arguments.Group)
-def cache() -> None:
-    """The decoded pictures that are kept for the next run."""
-
-
-@cache.command("list")
-@_cache
-@_json
-@_force
-@_debug
-def cache_list(cache: str | None, json_path: str | None, force: bool, debug: bool) -> None:
-    """List what the cache holds."""
-    from tellapart import cache as caches
-    from tellapart import summaries
-
-    console.check_output(json_path, force)
-    folder = caches.cache_folder(cache)
-    stores = caches.listing(folder)
-    console.write_json([dataclasses.asdict(each) for each in stores], json_path, force)
-    console.say(summaries.cached(stores, str(folder)), json_path)
-
-
-@cache.command("clear")
-@_cache
-@_debug
-def cache_clear(cache: str | None, debug: bool) -> None:
-    """Remove what the cache holds; the next training decodes again."""
-    from tellapart import cache as caches
-
-    folder = caches.cache_folder(cache)
-    freed = caches.clear(folder)
-    click.echo(f"Freed {freed / 1e6:,.1f} MB in {folder}.")
+cli.add_command(upkeep.cache)
 
 
 @cli.command(short_help="Train on handwritten digits and show it.")

@@ -6,16 +6,20 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
+import numpy as np
+
 from tellapart import card as cards
 from tellapart import classifier as classifiers
-from tellapart import outputs, reportpage
+from tellapart import outputs, preprocess, reportpage
 from tellapart.classifier import Classifier, PathLike, Reading
+from tellapart.errors import PictureError
 from tellapart.evaluation import Evaluation
 from tellapart.predict import Question
+from tellapart.preprocess import Preprocess
 from tellapart.progress import Progress
 from tellapart.scenes import Heat
 
@@ -96,6 +100,25 @@ def facts(classifier: Classifier, evaluation: Evaluation, *, name: str, command:
         "seconds_per_picture": _one_alone(classifier, evaluation),
         "report": classifier.report,
     }
+
+
+def looked(heats: Callable[..., np.ndarray], overlay: Callable[..., np.ndarray], how: Preprocess) -> Heat:
+    """Heat for a page, of what explains.
+
+    Args:
+        heats: preprocessed pictures, uint8 (B, S, S, 3), and classes, int (B,), to heat, float32 (B, h, w), 0–1.
+        overlay: a picture, uint8 (S, S, 3), and its heat, (h, w), to both in one, uint8 (S, S, 3).
+        how: the model's preprocessing.
+    """
+
+    def heat(path: str, label: int) -> np.ndarray | None:
+        try:
+            square = preprocess.load(path, how)
+        except PictureError:
+            return None
+        return overlay(square, heats(square[None], np.array([label]))[0])
+
+    return heat
 
 
 def place(model: PathLike) -> str:

@@ -58,7 +58,8 @@ JUDGES = 0.1  # validation pictures of the user's own judge a fine-tuning from t
 FIT_SHARE = 0.1  # time to fit, as a share of the time to look
 TEST_SHARE = 0.3  # of the pictures that a budget allows, at most, for the test
 ALONE = "the only one of its class: no model that has not seen it knows the class"
-CHECKED = 8  # pictures that the finished graph answers too, to see that it agrees with the features
+CHECKED = 32  # pictures that the finished graph answers too, to see how well it agrees with the features
+BATCH = 8  # pictures that it sees at once
 
 Told = tuple[np.ndarray, np.ndarray]  # of a side's pictures: logits, float32 (N, C), and embeddings, float16 (N, D)
 
@@ -166,7 +167,11 @@ def run(
             asked_of[side] = [train[i] for i in held_out.held_out]
             # By heads that did not see them.
             told[side] = np.log(np.maximum(held_out.answers, 1e-30)), seen[held_out.held_out]
-        judged_by = _judgement(told, asked_of, look, catalog.classes, seed=seed)
+        side = "test" if test else "train"
+        some = _evenly(list(range(len(asked_of[side]))), CHECKED)
+        exact = _exactly(graph, how, [catalog.entries[asked_of[side][i]].path for i in some])
+        fast = told[side][0][some], told[side][1][some]
+        judged_by = _judgement(told, asked_of, look, catalog.classes, fast, exact, seed=seed)
         progress.update("Saving", 0, 1)
         head = head.tempered(judged_by.temperature)  # so that Keras' own answers are the calibrated ones too
         if tuned.tensors is None:
@@ -213,7 +218,7 @@ def run(
         "pictures": {"train": len(train), "validation": len(validation), "test": len(test)},
         "unused": unused + unjudged,  # readable as far as known, not looked at
         "skipped": len(skipped),
-        "agreement": _agreement(graph, how, catalog, (test or train)[:CHECKED], told["test" if test else "train"][0]),
+        "agreement": float(np.abs(metrics.softmax(exact[0]) - metrics.softmax(fast[0])).max()),
         "fine_tuned": tuned.record or None,
         "interrupted": tuned.interrupted,
         "seconds": round(time.perf_counter() - start, 3),
@@ -413,13 +418,12 @@ def _crossed(
     )
 
 
-def _agreement(
-    graph: bytes, how: Preprocess, catalog: catalogs.Catalog, indices: Sequence[int], told: np.ndarray
-) -> float:
-    """The largest difference between a probability by the finished graph and one by the logits told, (N, C)."""
-    pixels = np.stack([preprocess.load(catalog.entries[i].path, how) for i in indices])
-    by_graph = metrics.softmax(Engine(graph).run(pixels).logits)
-    return float(np.abs(by_graph - metrics.softmax(told[: len(indices)])).max())
+def _exactly(graph: bytes, how: Preprocess, paths: Sequence[str]) -> Told:
+    """What the finished graph says of pictures without rounding."""
+    pixels = np.stack([preprocess.load(path, how) for path in paths])
+    engine, batches = Engine(graph), range(0, len(pixels), BATCH)
+    outputs = [engine.run(pixels[start : start + BATCH]) for start in batches]
+    return np.concatenate([each.logits for each in outputs]), np.concatenate([each.embedding for each in outputs])
 
 
 def _job(
@@ -445,9 +449,16 @@ def _by_head(head: backbones.Head, seen: np.ndarray) -> Told:
 
 
 def _judgement(
-    told: dict[str, Told], sides: dict[str, list[int]], look: _Looker, classes: tuple[str, ...], *, seed: int
+    told: dict[str, Told],
+    sides: dict[str, list[int]],
+    look: _Looker,
+    classes: tuple[str, ...],
+    fast: Told,
+    exact: Told,
+    *,
+    seed: int,
 ) -> judgement.Judgement:
-    """Temperature and guards by pictures that were held out, once or by turns."""
+    """Temperature and guards by pictures that were held out, once or by turns; `fast` is rounded, `exact` is not."""
     side = "validation" if "validation" in told else CROSS_VALIDATION
     (logits, seen), (_, embeddings) = told[side], told["train"]
     train, judges = sides["train"], set(sides[side])
@@ -463,6 +474,7 @@ def _judgement(
         known, scores = strangers.fit_and_score(
             embeddings, labels, len(classes), logits=by_place, groups=look.groups(train), seed=seed
         )
+    known = known.allowing((fast[1], fast[0]), (exact[1], exact[0]))
     return judgement.judge(logits, look.labels(sides[side]), classes, known=known, scores=scores)
 
 

@@ -36,9 +36,9 @@ def test_a_planted_bad_part_is_named() -> None:
 
 
 def test_errors_by_chance_are_no_part_s_fault() -> None:
-    """200 draws of a model that is equally good everywhere: at most 5 % name a part, more than 16 once in 50 runs."""
+    """100 draws of a model that is equally good everywhere: at most 5 % name a part, more than 10 once in 80 runs."""
     named = 0
-    for seed in range(200):
+    for seed in range(100):
         rng = np.random.default_rng(seed)
         right, labels = rng.random(400) < 0.8, rng.integers(0, 3, 400)
         kinds = {
@@ -47,7 +47,7 @@ def test_errors_by_chance_are_no_part_s_fault() -> None:
             "brightness": slices.by_number(rng.uniform(0, 100, 400), " %"),
         }
         named += any(each.worse for each in slices.of(right, labels, kinds))
-    assert named <= 16
+    assert named <= 10
 
 
 def test_what_is_no_division_is_left_out() -> None:
@@ -100,3 +100,14 @@ def test_with_a_table_the_folders_of_classes_are_no_parts() -> None:
     paths = [f"p/{label}/{place}/{i}.jpg" for label in "ab" for place in ("north", "south") for i in range(10)]
     labels = [path.split("/")[1] for path in paths]
     assert slices.folders(paths, "p", "table", labels) == [path.split("/")[2] for path in paths]
+
+
+def test_parts_come_in_the_order_of_their_numbers() -> None:
+    light = np.repeat([5.0, 1200.0, 150.0, 80.0], 12)
+    kinds = {"size": slices.by_number(light, " px"), "camera": (["cam 10", "cam 2", "cam 1", "b"] * 12)}
+    found = slices.of(np.ones(48, bool), np.zeros(48, int), kinds)
+    names = [each.name for each in found if each.by == "size"]
+    assert names[0].startswith("under ")
+    assert names[-1].endswith(" and more")
+    assert len(names) >= 3
+    assert [each.name for each in found if each.by == "camera"] == ["cam 1", "cam 2", "cam 10", "b"]

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -56,7 +58,7 @@ class Slice:
 
 
 def of(right: np.ndarray, labels: np.ndarray, kinds: Mapping[str, Sequence[str]]) -> tuple[Slice, ...]:
-    """The parts of every kind that is a division at all, kind after kind, the largest part of a kind first.
+    """The parts of every kind that is a division at all, kind after kind, in the order of their names or numbers.
 
     Args:
         right: which pictures were answered rightly, bool (N,).
@@ -71,7 +73,7 @@ def of(right: np.ndarray, labels: np.ndarray, kinds: Mapping[str, Sequence[str]]
             continue  # parts that are the classes, or those of a kind before, would only be counted twice
         known.add(division)
         place = np.array(names)
-        for name in usual:
+        for name in sorted(usual, key=_in_order):
             mine = place == name
             found.append(Slice(by, name, int(mine.sum()), int(right[mine].sum())))
     chances = [chance(each.n_right, each.n, int(right.sum()), len(right)) for each in found]
@@ -148,6 +150,12 @@ def _edges(values: np.ndarray) -> list[float]:
     power = 10.0 ** np.floor(np.log10(spread))
     step = power * max(digit for digit in (1, 2, 5) if digit * power <= spread)
     return sorted({round(float(np.round(cut / step) * step), 10) for cut in cuts})
+
+
+def _in_order(name: str) -> tuple[float, bool, str]:
+    """Sorts "under 10 %", "10 to 20 %", "20 % and more", and "cam 2" before "cam 10"; what has no number comes last."""
+    number = re.search(r"\d[\d,]*(\.\d+)?", name)
+    return (float(number[0].replace(",", "")) if number else math.inf, not name.startswith("under"), name)
 
 
 def _division(names: Sequence[Any]) -> tuple[int, ...]:

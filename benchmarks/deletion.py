@@ -5,9 +5,9 @@
 PHOTOS are pictures that the model was not trained on; what stands in its bundle is passed over. On each, the class that
 the model answers is explained, and the hottest tenth (fifth) of the map is deleted: put out of focus, or painted with
 the picture's mean colour. For comparison as much is deleted elsewhere, at random: a part of the same shape moved to
-another place (`--draws` times), and blocks strewn over the rest (once). Printed, as a Markdown table: the share of pictures on which the class's
-lead (its log-odds, which move where a probability is as good as 1) is lower without the hot part than without the
-others, on the mean of the draws; the mean lead before and after; and the time of a heat map.
+another place (`--draws` times), and blocks strewn over the rest (once). Printed, as a Markdown table: what the class's
+lead loses (its log-odds, which move where a probability is as good as 1), the share of pictures on which it loses more
+with the hot part than with the others, on the mean of the draws, and the time of a heat map.
 
 The network runs by the fastest way that the machine has for many pictures; heat maps are the product's own.
 """
@@ -107,9 +107,14 @@ def main() -> None:
             after[name].append(np.mean(values))
         print(f"{start + GROUP} of {len(squares)}", file=sys.stderr, flush=True)
 
-    print(f"{len(squares)} pictures, {heat.shape[0]}×{heat.shape[1]} places, {asked.draws} draws of the same shape, ", end="")
+    print(
+        f"{len(squares)} pictures, {heat.shape[0]}×{heat.shape[1]} places, {asked.draws} draws of the same shape, ",
+        end="",
+    )
     print(f"seed {asked.seed}; asked again by {way}. Mean lead before: {leads.mean():.1f} (log-odds).\n")
-    print("| deleted | by | lead lost: hot | same shape elsewhere | strewn | hot loses more than same shape | … strewn |")
+    print(
+        "| deleted | by | lead lost: hot | same shape elsewhere | strewn | hot loses more than same shape | … strewn |"
+    )
     print("|---|---|---|---|---|---|---|")
     for share in asked.shares:
         for fill in deletions.FILLS:
@@ -117,7 +122,10 @@ def main() -> None:
             means = " | ".join(f"{each.mean():.2f}" for each in (hot, moved, strewn))
             wins = " | ".join(f"{np.mean(hot > each):.1%}" for each in (moved, strewn))
             print(f"| {share:.0%} | {fill} | {means} | {wins} |")
-    print(f"\nA heat map: {1000 * np.median(seconds):.0f} ms (median), {1000 * np.median(processor):.0f} ms of the", end="")
+    print(
+        f"\nA heat map: {1000 * np.median(seconds):.0f} ms (median), {1000 * np.median(processor):.0f} ms of the",
+        end="",
+    )
     print(" processor on all cores.")
 
 

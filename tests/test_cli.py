@@ -61,10 +61,14 @@ def _environment(more: dict[str, str]) -> dict[str, str]:
 # What is imported, and what is left behind
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["predict"], ["info"]])
-def test_what_answers_loads_no_keras(bundle_path: Path, photos: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize("arguments", [["--help"], ["predict"], ["info"], ["explain"]])
+def test_what_answers_loads_no_keras(bundle_path: Path, photos: Path, tmp_path: Path, arguments: list[str]) -> None:
     picture = next(photos.rglob("*.png"))
-    more = {"predict": [str(bundle_path), str(picture)], "info": [str(bundle_path)]}.get(arguments[0], [])
+    more = {
+        "predict": [str(bundle_path), str(picture)],
+        "info": [str(bundle_path)],
+        "explain": [str(bundle_path), str(picture), "-o", str(tmp_path / "maps")],
+    }.get(arguments[0], [])
     code = f"""
 import sys
 from tellapart.cli import main

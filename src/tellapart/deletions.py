@@ -1,8 +1,8 @@
 """Whether a heat map is true: the hot part of a picture is deleted, and the answer must suffer more than elsewhere.
 
 Samek et al. 2017 (arXiv:1509.06321) and Petsiuk et al. 2018 (arXiv:1806.07421) test heat maps so. What is deleted is
-replaced by the same place out of focus, or by the picture's mean colour, and the class's lead is asked for again; then as
-much is deleted somewhere else, for comparison.
+replaced by the same place out of focus, or by the picture's mean colour, and the class's lead is asked for again; then
+as much is deleted somewhere else, for comparison.
 """
 
 from __future__ import annotations

@@ -1,17 +1,20 @@
 """Where a network looked, and which training pictures are nearest, by the bundle's own graph and without Keras.
 
-A heat map here is measured, not drawn from gradients: a part of what the network sees is taken away, and its lead of the
-class over all others is asked for again. What the lead loses is that part's heat.
+What is explained is a class's lead: its log-odds, which move where a probability is as good as 1. The heat of a place
+is what the lead owes to it, found in the first of three ways that a network allows:
 
-The parts are the places of the network's feature map, and it is the graph's end behind the map that is asked again (see
-`tails`), once for each place. With global average pooling and one dense layer this is exactly the class activation map of
-Zhou et al. 2016 (arXiv:1512.04150), of the kernel's column less those of the other classes; with more layers behind the
-map it is what they make of it. Where the answer hangs on more than the map, or there is none (a network of dense
-layers), parts of the picture are covered instead, as Zeiler and Fergus 2014 (arXiv:1311.2901) did.
+- At the map before the network's last halving: the map's value times the gradient of the lead, summed over channels, as
+  in HiResCAM (Draelos and Carin 2020, arXiv:2011.08891), a little out of focus. See `gradients`.
+- At the feature map, where a node behind that is not known: its places are taken away one at a time, and the graph's
+  end is asked again (see `tails`). With global average pooling and one dense layer this is the class activation map of
+  Zhou et al. 2016 (arXiv:1512.04150), of the kernel's column less those of the other classes.
+- At the picture itself, where the answer hangs on more than one map, or there is none (a network of dense layers):
+  parts of it are covered, as Zeiler and Fergus 2014 (arXiv:1311.2901) did.
 """
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 
@@ -69,9 +72,9 @@ class Explainer:
             classes: of each picture the class that is asked about, int (B,).
 
         Returns:
-            float32 (B, h, w), 0–1, as fine as the network's feature map (see `enlarged`). 1 is the part whose loss costs
-            the class most of its lead over all others in this picture, so maps of two pictures have no common scale;
-            0 is where nothing speaks for the class, or something against it. All 0 where no part does.
+            float32 (B, h, w), 0–1, as fine as the network's own map (see `enlarged`). 1 is the part to which the class
+            owes most of its lead over all others in this picture, so maps of two pictures have no common scale; 0 is
+            where nothing speaks for the class, or something against it. All 0 where no part does.
 
         Raises:
             SettingsError: a class is none of the model's.
@@ -234,8 +237,8 @@ def _parts(height: int, width: int, rows: int, columns: int) -> list[tuple[slice
     )
     return [
         (slice(top, bottom), slice(left, right))
-        for top, bottom in zip(downs, downs[1:], strict=False)
-        for left, right in zip(acrosses, acrosses[1:], strict=False)
+        for top, bottom in itertools.pairwise(downs)
+        for left, right in itertools.pairwise(acrosses)
     ]
 
 

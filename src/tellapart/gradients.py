@@ -6,6 +6,7 @@ short: for each kind of node here stands what the chain rule says. A node that i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -204,7 +205,7 @@ def _mean(step: Step, known: Arrays, constants: Arrays, slope: np.ndarray) -> li
         given = constants[step.inputs[1]].tolist() if len(step.inputs) > 1 else step.attributes.get("axes", [])
         axes = tuple(axis % before.ndim for axis in given) or tuple(range(before.ndim))
     kept = tuple(1 if i in axes else side for i, side in enumerate(before.shape))
-    n = np.prod([before.shape[axis] for axis in axes])
+    n = math.prod(before.shape[axis] for axis in axes)
     return [(step.inputs[0], np.broadcast_to(slope.reshape(kept) / np.float32(n), before.shape))]
 
 
@@ -279,17 +280,16 @@ def _maxpool(step: Step, known: Arrays, constants: Arrays, slope: np.ndarray) ->
 
 def _averagepool(step: Step, known: Arrays, constants: Arrays, slope: np.ndarray) -> list[tuple[str, np.ndarray]]:
     before, sides = known[step.inputs[0]].shape, tuple(step.attributes["kernel_shape"])
-    counts = np.float32(np.prod(sides))
+    counts = np.full(slope.shape[2:], math.prod(sides), np.float32)
     if not step.attributes.get("count_include_pad"):
         strides, (top, left, *_), padded = _frame(step, before, slope.shape, sides)
         inside = np.zeros(padded, np.float32)
         inside[top : top + before[2], left : left + before[3]] = 1
-        counts = np.zeros(slope.shape[2:], np.float32)
+        counts[:] = 0
         for i in range(sides[0]):
             for j in range(sides[1]):
-                counts += inside[
-                    i : i + counts.shape[0] * strides[0] : strides[0], j : j + counts.shape[1] * strides[1] : strides[1]
-                ]
+                rows = slice(i, i + slope.shape[2] * strides[0], strides[0])
+                counts += inside[rows, j : j + slope.shape[3] * strides[1] : strides[1]]
     share = slope[0] / counts
     return [(step.inputs[0], _strewn(step, before, slope.shape, sides, lambda i, j: share))]
 

@@ -115,7 +115,7 @@ def explained(one: Written) -> Text:
         return line.append(f"not read: {one.error}", style="yellow")
     why = one.explanation
     near = f"; {explanations.in_words(why.nearest)}" if any(each.label for each in why.nearest) else ""
-    return line.append(f"{shown(why.label)} {why.probability:.1%}{near}; {shown(one.heat_map or '')}")
+    return line.append(f"{shown(why.label)} {explanations.percent(why.probability)}{near}; {shown(one.heat_map or '')}")
 
 
 def copied(result: Sorted) -> str:

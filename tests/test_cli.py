@@ -23,9 +23,9 @@ from tellapart import cli, config, metrics
 COMMAND = [sys.executable, "-m", "tellapart"]
 EVALUATION = {
     "accuracy", "accuracy_interval", "baseline_accuracy", "log_loss", "expected_calibration_error", "classes",
-    "per_class", "confusion_matrix", "n", "skipped", "split", "n_trained_on", "accuracy_unseen", "balanced_accuracy",
-    "brier_score", "roc_auc", "top_k", "coverage", "accuracy_when_answered", "reliability", "coverage_curve",
-    "intervals", "warnings", "slices", "worst_slice", "folds",
+    "per_class", "confusion_matrix", "n", "skipped", "split", "n_trained_on", "accuracy_unseen",
+    "balanced_accuracy", "brier_score", "roc_auc", "top_k", "coverage", "accuracy_when_answered", "coverage_curve",
+    "reliability", "intervals", "warnings", "slices", "worst_slice", "folds",
 }  # fmt: skip
 ANSWER = ["path", "label", "probability", "probabilities", "unknown", "error", "reason", "label_set", "strangeness"]
 
@@ -176,6 +176,7 @@ def test_evaluate_has_the_fields_of_the_contract(run, bundle_path: Path, photos:
     assert result["log_loss"] == pytest.approx(loss)
     squares = result["per_class"]["squares"]
     assert set(squares) == {"precision", "recall", "f1", "support", "precision_interval", "recall_interval"}
+    assert squares["recall_interval"] == pytest.approx(metrics.wilson_interval(ss, 40))
     assert (squares["support"], squares["recall"]) == (40, ss / 40)
     assert squares["precision"] == pytest.approx(ss / (cs + ss))
     assert squares["f1"] == pytest.approx(2 * ss / (40 + cs + ss))
@@ -187,6 +188,30 @@ def test_evaluate_says_how_many_pictures_were_trained_on(run, bundle_path: Path,
     assert "64 of these pictures were trained on" in out
     assert "Without them:" in out
     assert "Always answering the commonest class would reach 50.0%" in out
+
+
+def test_evaluate_by_a_column_of_the_table(run, bundle_path: Path, photos: Path, tmp_path: Path) -> None:
+    rows = [f"{path},{path.parent.name},{'ab'[i % 2]},{i}" for i, path in enumerate(sorted(photos.rglob("*.*")))]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["file,label,camera,number", *rows]) + "\n")
+    status, out, _ = run("evaluate", bundle_path, photos, "--labels", table, "--slice", "camera", "--json", "-")
+    assert status == 0
+    cameras = [each for each in json.loads(out)["slices"] if each["by"] == "camera"]
+    assert [(each["name"], each["n"]) for each in cameras] == [("a", 40), ("b", 40)]
+    status, _, err = run("evaluate", bundle_path, photos, "--labels", table, "--slice", "kamera")
+    assert status == 1
+    assert "--slice" in err
+    assert "Did you mean 'camera'?" in err
+    assert run("evaluate", bundle_path, photos, "--slice", "camera")[0] == 2
+
+
+def test_train_by_folds(run, tmp_path: Path, photos: Path) -> None:
+    options = ["--recipe", "transfer", "--backbone", "efficientnet-lite0", "--size", "64", "--k-fold", "3"]
+    status, out, _ = run("train", photos, "-o", tmp_path / "m.tellapart", *options)
+    assert status == 0
+    assert "on 80 pictures by cross-validation" in out
+    assert "Each picture was answered by a model that had not learned from it: 3 folds" in out
+    assert run("train", photos, "-o", tmp_path / "n.tellapart", "--k-fold", "1")[0] == 2
 
 
 def test_results_go_to_files_and_words_to_the_terminal(run, bundle_path: Path, photos: Path, tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 import tellapart
 from tellapart import compared, rivals
+from tellapart.changes import BROKEN, FIXED, WRONG_DIFFERENTLY, Speed
 from tellapart.cli import main
-from tellapart.compare import BROKEN, FIXED, WRONG_DIFFERENTLY, Comparison, Speed, compare
+from tellapart.compare import Comparison, compare
 from tellapart.errors import InputError
 from tellapart.evaluation import Evaluation
 from tellapart.predict import Prediction
@@ -146,8 +147,13 @@ def test_pictures_that_were_trained_on_are_named() -> None:
 def test_speed_is_the_median_of_the_parts() -> None:
     speed = Speed((100.0, 200.0, 50.0), (200.0, 100.0, 150.0))
     assert speed.ratio == 2.0
-    assert speed.ratio_range == (0.5, 3.0)
-    assert speed.as_dict() == {"a": 100.0, "b": 150.0, "ratio": 2.0, "ratio_range": [0.5, 3.0]}
+    assert speed.ratio_interval == (0.5, 3.0)
+    assert speed.as_dict() == {"a": 100.0, "b": 150.0, "ratio": 2.0, "ratio_interval": [0.5, 3.0]}
+    assert (
+        compared._speed(speed) == "Neither is surely faster: measured in turn, B was 0.50 to 3.00 times as fast as A."
+    )
+    faster = Speed((100.0, 100.0), (200.0, 150.0))
+    assert compared._speed(faster) == "B is 1.75 times as fast as A (measured in turn, 95 % sure: 1.50 to 2.00)."
 
 
 class Fake:

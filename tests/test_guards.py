@@ -75,9 +75,7 @@ def test_reasons_are_told_in_words():
     assert guard.reason(0.9, "cats", 4.0) is None
     assert guard.reason(0.9, "cats", None) is None
     assert guard.reason(0.61, "cats", 4.0) == "not sure enough: cats 61%, and answers need 87%"
-    assert guard.reason(0.61, "cats", 5.1) == (
-        "it looks like none of the classes: stranger than 98% of pictures of its classes"
-    )
+    assert guard.reason(0.61, "cats", 5.1) == ("unlike the pictures it knows: stranger than 98% of them")
     assert Guards(Targets()).reason(0.0, "cats", 1e9) is None
 
 

@@ -55,7 +55,7 @@ def test_strangers_are_declined_and_own_pictures_are_not():
     assert np.mean(declined) < 0.05
     far = judged.declined(own[:, :2], foreign)
     assert np.mean([bool(why) for why in far]) > 0.95
-    assert set(far) - {""} == {"it looks like none of the classes: stranger than 98% of pictures of its classes"}
+    assert set(far) - {""} == {"unlike the pictures it knows: stranger than 98% of them"}
 
 
 def test_other_targets_change_the_guards_and_what_is_declined_and_nothing_else(trained: Classifier):

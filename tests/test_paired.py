@@ -101,3 +101,12 @@ def test_the_bootstrap_is_close_to_the_normal_interval_of_a_mean() -> None:
         assert low == pytest.approx(column.mean() - half, abs=0.25 * half)
         assert high == pytest.approx(column.mean() + half, abs=0.25 * half)
     assert paired.mean_intervals(differences) == paired.mean_intervals(differences)
+
+
+def test_the_interval_of_a_median_by_hand() -> None:
+    """Of 14 values the third lowest and the third highest: 2 · (1 + 14 + 91) / 2¹⁴ = 0.013, and with a fourth 0.057."""
+    values = [float(each) for each in np.random.default_rng(0).permutation(14)]
+    assert paired.median_interval(values) == (2.0, 11.0)
+    assert paired.median_interval([3.0, 1.0, 2.0]) == (1.0, 3.0)
+    assert paired.median_interval(range(8)) == (0, 7)
+    assert paired.median_interval(range(9)) == (1, 7)

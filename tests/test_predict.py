@@ -290,7 +290,7 @@ def test_strangers_are_unknown_on_every_road(trained: Classifier, photos: Path) 
     strict = declining(trained, strangeness=-1e9)
     for one in (*strict.answers([Question(path) for path in paths]), *strict.answers([Question(paths[0])])):
         assert one.unknown
-        assert "looks like none of the classes" in one.reason
+        assert "unlike the pictures it knows" in one.reason
 
 
 def test_a_threshold_is_the_same_for_one_and_for_many(trained: Classifier, photos: Path) -> None:

@@ -204,16 +204,16 @@ def test_a_history_that_is_not_there_yet(log: Path, capsys) -> None:
 
 def test_ten_thousand_runs_are_listed_at_once(log: Path, capsys) -> None:
     fill(log, line() * 10_000)
-    start = time.perf_counter()
+    start = time.process_time()
     assert run("history") == 0
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 22
     assert lines[-1].startswith("… and 9,980 runs before these")
-    start = time.perf_counter()
+    start = time.process_time()
     found = runs.read()
     assert len(told(found, runs.chosen(found), 0).plain.splitlines()) == 10_001
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2
 
 
 def test_no_password_is_kept() -> None:

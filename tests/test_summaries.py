@@ -19,6 +19,8 @@ def test_a_gap_is_named_where_it_is_one() -> None:
     assert "Training pictures 99.0% right, test pictures 77.0%: a gap of 22.0 points." in named
     assert "by heart" in named
     assert summaries.gap(0.80, evaluation(770, 1000)).endswith(": no gap to speak of.")
+    folds = summaries.gap(0.80, evaluation(770, 1000, split="cross-validation"))
+    assert folds == "Training pictures 80.0% right, held-out pictures 77.0%: no gap to speak of."
     # Nine of ten are not surely worse than 97 %: the test's own interval reaches 98 %.
     assert summaries.gap(0.97, evaluation(9, 10)).endswith(": no gap to speak of.")
 

@@ -19,11 +19,13 @@ import numpy as np
 
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
-from tellapart import divisions, preprocess, rivals, slices
+from tellapart import divisions, explanations, preprocess, rivals, slices
 from tellapart.compare import Comparison
 from tellapart.curves import History
-from tellapart.errors import InputError, MissingPackageError, SettingsError
+from tellapart.errors import InputError, MissingPackageError, PictureError, SettingsError
 from tellapart.evaluation import Evaluation
+from tellapart.explain import Explainer
+from tellapart.explanations import Explanation
 from tellapart.files import shown
 from tellapart.guards import Targets
 from tellapart.predict import Prediction, Predictor, Question, questions
@@ -142,6 +144,35 @@ class Classifier:
             )
         square = preprocess.fit(pixels, self.predictor.preprocess)
         return self.predictor.predictions([""], square[None])[0]
+
+    @functools.cached_property
+    def explainer(self) -> Explainer:
+        """What says where the network looked; opened when it is first asked for."""
+        return Explainer(self.bundle)
+
+    def explain(self, picture: PathLike | np.ndarray, label: str | None = None) -> Explanation:
+        """Say where the network looked on a picture (a path, or pixels, uint8 (H, W, 3) RGB), and what it is like.
+
+        Args:
+            picture: the picture.
+            label: the class to explain; by default the most probable one.
+
+        Returns:
+            An Explanation, which a notebook shows as a picture: a heat map, and the nearest training pictures.
+
+        Raises:
+            SettingsError: `label` is none of the classes, or the pixels are none.
+            PictureError: the picture cannot be read.
+        """
+        if label is not None and label not in self.classes:
+            raise SettingsError(
+                f"label must be one of the model's classes ({_listed(self.classes)}); got {shown(label)!r}."
+            )
+        answer = self.predict(picture if isinstance(picture, np.ndarray) else os.fspath(picture))
+        if answer.error is not None:
+            raise PictureError(answer.error)
+        source = picture if isinstance(picture, np.ndarray) else os.fspath(picture)
+        return explanations.explained(self.explainer, answer, source, self.predictor.preprocess, label=label)
 
     def sort(self, pictures: PathLike | Sequence[PathLike], to: PathLike, *, force: bool = False) -> Sorted:
         """Answer pictures and copy each into a folder of its class: ``to/cats/x.jpg``.

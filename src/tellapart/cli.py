@@ -362,6 +362,53 @@ def predict(
         _fail(f"{none} {unreadable}. Give pictures that open.")
 
 
+@cli.command(short_help="Show where a model looked.")
+@click.argument("model")
+@click.argument("pictures", nargs=-1, required=True)
+@click.option("-o", "--output", metavar="DIR", required=True, help="The folder of the heat maps; new or empty.")
+@click.option("--photos", metavar="PHOTOS", help="Show the nearest training pictures too, which are in this folder.")
+@click.option("--label", metavar="CLASS", help="The class to explain. [default: each picture's most probable one]")
+@_json
+@_force
+@_debug
+def explain(
+    model: str,
+    pictures: tuple[str, ...],
+    output: str,
+    photos: str | None,
+    label: str | None,
+    json_path: str | None,
+    force: bool,
+    debug: bool,
+) -> None:
+    """Write a picture for each of PICTURES to DIR: where MODEL looked, and its most probable answers.
+
+    PICTURES are files, or folders that are walked to the bottom. Bright is what speaks for the class. With --json each
+    map is tested too: the probability of the class without the hot tenth of the picture, and without as much elsewhere.
+    """
+    from tellapart.bundle import read
+    from tellapart.explaining import Folder
+    from tellapart.predict import questions
+    from tellapart.progress import TerminalProgress
+    from tellapart.summaries import explained
+
+    console.check_apart({"--output": output, "--json": json_path})
+    console.check_output(json_path, force)
+    bundle = read(model)
+    with TerminalProgress() as progress:
+        folder = Folder(
+            bundle, output, label=label, photos=photos, deletion=json_path is not None, force=force, progress=progress
+        )
+        asked = list(questions(pictures, leave_out=output))
+        written = []
+        for one in folder.explain(asked):
+            written.append(one.as_dict())
+            console.say(explained(one), json_path)
+            progress.update("Explaining", len(written), len(asked))
+    console.write_json(written, json_path, force)
+    _check_read(pictures, [(each["path"], each["error"]) for each in written])
+
+
 cli.add_command(trials.compare)
 cli.add_command(trials.history)
 
@@ -407,6 +454,22 @@ def demo(output: str, json_path: str | None, force: bool, debug: bool, **options
         console.say(summaries.answered(answer), json_path)
     for path in result.paths:
         console.say(f"Written: {shown(path)}", json_path)
+
+
+def _check_read(asked: Sequence[str], answered: Sequence[tuple[str, str | None]]) -> None:
+    """Raise InputError where a path does not exist, or none of the pictures, path and error, could be read."""
+    from tellapart.predict import NO_SUCH_FILE
+
+    missing = next((shown(path) or "''" for path, error in answered if error == NO_SUCH_FILE), None)
+    if missing:
+        _fail(f"No such file or folder: {missing}. Give paths that exist.")
+    if not answered:
+        _fail(f"There is no picture in {shown(asked[0])}. Give pictures, or a folder that holds some.")
+    if all(error for _, error in answered):
+        path, error = answered[0]
+        n = len(answered)
+        none = "The picture could not be read:" if n == 1 else f"None of {n:,} pictures could be read, e.g."
+        _fail(f"{none} {shown(path)}: {error}. Give pictures that open.")
 
 
 def _left(budget: str | None) -> float | None:

@@ -10,84 +10,18 @@ from __future__ import annotations
 import dataclasses
 import functools
 import html
-import statistics
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from tellapart import metrics, paired
+from tellapart import metrics, paired, rulings
+from tellapart.changes import BROKEN, FIXED, WRONG_DIFFERENTLY, Change, ClassChange, Speed
 from tellapart.errors import InputError
 from tellapart.evaluation import Evaluation
 from tellapart.files import counted, quoted, shown
-
-CSV_COLUMNS = ("path", "label", "change", "answer_a", "probability_a", "answer_b", "probability_b")
-FIXED, BROKEN, WRONG_DIFFERENTLY = "fixed", "broken", "wrong differently"
-MOST_NEEDED = 10_000_000  # pictures; nobody has more to compare on
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """How fast both answered the same pictures, measured in turn."""
-
-    a: tuple[float, ...]  # pictures/s, reading and decoding included, of each part of the pictures
-    b: tuple[float, ...]  # of the same parts
-
-    @property
-    def ratio(self) -> float:
-        """How many times as fast as A B is: the median over the parts."""
-        return statistics.median(self._ratios)
-
-    @property
-    def ratio_range(self) -> tuple[float, float]:
-        """The lowest and the highest ratio of a part."""
-        return min(self._ratios), max(self._ratios)
-
-    @property
-    def _ratios(self) -> list[float]:
-        return [b / a for a, b in zip(self.a, self.b, strict=True)]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
-        return {
-            "a": statistics.median(self.a),
-            "b": statistics.median(self.b),
-            "ratio": self.ratio,
-            "ratio_range": list(self.ratio_range),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A picture that the two answer differently, at least one of them wrongly."""
-
-    path: str
-    label: str  # the right class
-    kind: str  # FIXED: only B is right; BROKEN: only A is; WRONG_DIFFERENTLY: neither
-    answer_a: str
-    probability_a: float  # 0–1
-    answer_b: str
-    probability_b: float
-
-    def row(self) -> list[str]:
-        """The cells under CSV_COLUMNS, as they are: who writes them sees to formulas."""
-        return [
-            self.path, self.label, self.kind,
-            self.answer_a, f"{self.probability_a:.6f}", self.answer_b, f"{self.probability_b:.6f}",
-        ]  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class ClassChange:
-    """How the pictures of one class fared, counts."""
-
-    n: int
-    n_right_a: int
-    n_right_b: int
-    fixed: int
-    broken: int
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -219,12 +153,11 @@ class Comparison:
     def losses(self) -> dict[str, dict[str, Any]]:
         """Log-loss and Brier score of `a` and `b`, their `difference` (B less A) and its 95 % bootstrap `interval`.
 
-        Both are better the lower they are. The Brier score is the sum over the classes of the squared distance of the
-        probability from 1 for the right class and from 0 for the others, 0–2, averaged over the pictures.
+        Both are better the lower they are (see `metrics`).
         """
         every = {
-            "log_loss": (_log_losses(self.a), _log_losses(self.b)),
-            "brier_score": (_brier_scores(self.a), _brier_scores(self.b)),
+            "log_loss": _of_both(metrics.log_loss_terms, self.a, self.b),
+            "brier_score": _of_both(metrics.brier_terms, self.a, self.b),
         }
         differences = np.stack([b - a for a, b in every.values()], axis=1)
         return {
@@ -278,22 +211,7 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """The result in a sentence or two."""
-        fixed, broken = counted(self.n_fixed, "picture"), f"{self.n_broken:,}"
-        low, high = self.difference_interval
-        if self.better == "b":
-            return f"B is better: {_points(low)} to {_points(high)} points, {fixed} fixed, {broken} broken."
-        if self.better == "a":
-            return f"A is better: {_points(-high)} to {_points(-low)} points; B fixes {fixed} and breaks {broken}."
-        if not self.n_fixed and not self.n_broken:
-            same = "both are right on the same pictures"
-            return f"No difference can be told: {same}, so that it is at most {_points(high)} points either way."
-        counts = f"({self.n_fixed:,} fixed, {broken} broken)"
-        said = f"No difference can be told: B is {_between(low, high)} {counts}."
-        if self.needed is None:
-            return said
-        if self.needed > MOST_NEEDED:
-            return f"{said} A difference of this size could hardly ever be told."
-        return f"{said} About {_round_up(self.needed):,} pictures would be needed to tell a difference of this size."
+        return rulings.sentence(self.n_fixed, self.n_broken, self.n)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON: the contract of `compare --json`."""
@@ -304,7 +222,9 @@ class Comparison:
                 "accuracy_interval": list(each.accuracy_interval),
                 "log_loss": self.losses["log_loss"][name],
                 "brier_score": self.losses["brier_score"][name],
-                "expected_calibration_error": metrics.expected_calibration_error(each.probabilities, each.labels),
+                "expected_calibration_error": each.expected_calibration_error,
+                "coverage": each.coverage,
+                "accuracy_when_answered": each.accuracy_when_answered,
                 "n_trained_on": each.n_trained_on,
             }
         unseen = self.unseen() if self.seen.any() else None
@@ -412,6 +332,7 @@ def _taken(evaluation: Evaluation, rows: list[int] | np.ndarray) -> Evaluation:
         trained_on=evaluation.trained_on[at] if len(evaluation.trained_on) else evaluation.trained_on,
         declined=tuple(evaluation.declined[i] for i in at) if evaluation.declined else (),
         slices=(),
+        folds=evaluation.folds[at] if len(evaluation.folds) else evaluation.folds,
     )
 
 
@@ -420,34 +341,8 @@ def _answers(evaluation: Evaluation) -> np.ndarray:
     return np.array(evaluation.classes, dtype=object)[evaluation.predicted]
 
 
-def _log_losses(evaluation: Evaluation) -> np.ndarray:
-    """What `metrics.log_loss` is the mean of, float64 (N,)."""
-    of_right = evaluation.probabilities[np.arange(evaluation.n), evaluation.labels]
-    return -np.log(np.clip(of_right, np.finfo(np.float64).eps, 1.0))
-
-
-def _brier_scores(evaluation: Evaluation) -> np.ndarray:
-    """The squared distance of each picture's probabilities from the truth (Brier 1950), float64 (N,), 0–2."""
-    truth = np.zeros_like(evaluation.probabilities)
-    truth[np.arange(evaluation.n), evaluation.labels] = 1.0
-    return np.square(evaluation.probabilities - truth).sum(axis=1)
-
-
-def _points(share: float) -> str:
-    """A share in points, with a digit that is not 0: 1.2, 0.04, 0."""
-    points = 100 * abs(share)
-    return "0" if points < 0.0005 else f"{points:.1f}" if points >= 0.095 else f"{points:.1g}"
-
-
-def _between(low: float, high: float) -> str:
-    if low == 0:
-        return f"between no and {_points(high)} points better"
-    if high == 0:
-        return f"between {_points(low)} points and not at all worse"
-    return f"between {_points(low)} points worse and {_points(high)} better"
-
-
-def _round_up(n: int) -> int:
-    """`n` with two digits that count."""
-    step = 10 ** max(len(str(n)) - 2, 0)
-    return -(-n // step) * step
+def _of_both(
+    terms: Callable[[np.ndarray, np.ndarray], np.ndarray], a: Evaluation, b: Evaluation
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a loss is the mean of, float64 (N,), of A and of B."""
+    return terms(a.probabilities, a.labels), terms(b.probabilities, b.labels)

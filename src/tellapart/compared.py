@@ -6,9 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tellapart import metrics
 from tellapart.cells import guarded
-from tellapart.compare import BROKEN, FIXED, Change, Comparison
+from tellapart.changes import BROKEN, FIXED, Change, Speed
+from tellapart.compare import Comparison
 from tellapart.files import counted, shown
 
 MOST_CLASSES = 20  # in the table of classes; beyond, those that changed most
@@ -27,10 +27,7 @@ def told(found: Comparison, names: tuple[str, str]) -> RenderableType:
         _sides(found, names),
     ]
     if found.speed is not None:
-        low, high = found.speed.ratio_range
-        parts.append(
-            Text(f"B answers {found.speed.ratio:.2g} times as fast as A (measured in turn: {low:.2g} to {high:.2g}).")
-        )
+        parts.append(Text(_speed(found.speed)))
     parts += [Text(each, style="yellow") for each in found.warnings]
     changed = {name: each for name, each in found.per_class.items() if each.fixed or each.broken}
     if changed and len(found.classes) > 1:
@@ -41,7 +38,7 @@ def told(found: Comparison, names: tuple[str, str]) -> RenderableType:
 
 
 def csv_row(change: Change) -> list[str]:
-    """A change under `compare.CSV_COLUMNS`; a cell that a spreadsheet would take for a formula is guarded."""
+    """A change under `changes.CSV_COLUMNS`; a cell that a spreadsheet would take for a formula is guarded."""
     return [guarded(cell) for cell in change.row()]
 
 
@@ -51,6 +48,13 @@ def _chance(found: Comparison) -> str:
     p = found.p_value
     share = f"{p:.0%}" if p >= 0.095 else f"{p:.1g}" if p < 0.0005 else f"{100 * p:.2g}%"
     return f"Chance alone would part them as unevenly with probability {share} (exact McNemar test)."
+
+
+def _speed(speed: Speed) -> str:
+    low, high = speed.ratio_interval
+    if low <= 1 <= high:
+        return f"Neither is surely faster: measured in turn, B was {low:.2f} to {high:.2f} times as fast as A."
+    return f"B is {speed.ratio:.2f} times as fast as A (measured in turn, 95 % sure: {low:.2f} to {high:.2f})."
 
 
 def _sides(found: Comparison, names: tuple[str, str]) -> Table:
@@ -69,7 +73,7 @@ def _sides(found: Comparison, names: tuple[str, str]) -> Table:
             f"{low:.1%} to {high:.1%}",
             f"{found.losses['log_loss'][key]:.4f}",
             f"{found.losses['brier_score'][key]:.4f}",
-            f"{metrics.expected_calibration_error(each.probabilities, each.labels):.4f}",
+            f"{each.expected_calibration_error:.4f}",
         ]
         if found.speed is not None:
             row.append(f"{found.speed.as_dict()[key]:,.0f}")

@@ -7,7 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
 
 from tellapart import headers, pictures, slices, tables
@@ -28,6 +27,8 @@ class Looks:
 
     def look(self, path: str, square: np.ndarray) -> None:
         """Measure a picture, whose square is uint8 (S, S, 3)."""
+        import cv2
+
         try:
             side = headers.shorter_side_px(pictures.read_bytes(path))
         except PictureError:  # it has gone since

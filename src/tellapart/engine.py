@@ -6,6 +6,7 @@ ONNX Runtime runs the graph: of the runtimes it starts fastest, which is what a 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -53,16 +54,18 @@ class Outputs:
 class Engine:
     """A loaded graph: uint8 pictures (B, S, S, 3), RGB, 0–255, to float32 outputs.
 
+    `inner` are outputs that were added behind the three of every bundle's graph.
+
     Raises:
         BundleError: the bytes are not such a graph.
     """
 
-    def __init__(self, graph: bytes, *, threads: int | None = None) -> None:
+    def __init__(self, graph: bytes, *, threads: int | None = None, inner: Sequence[str] = ()) -> None:
         self._session = session(graph, threads=threads or os.cpu_count() or 1)
         inputs, outputs = self._session.get_inputs(), [o.name for o in self._session.get_outputs()]
         if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or len(inputs[0].shape) != 4:
             raise BundleError("The graph must have one input, uint8 (B, S, S, 3). Get the bundle again, or train anew.")
-        if outputs != [LOGITS, EMBEDDING, FEATURE_MAP]:
+        if outputs != [LOGITS, EMBEDDING, FEATURE_MAP, *inner]:
             raise BundleError(
                 f"The graph must have the outputs {LOGITS}, {EMBEDDING}, {FEATURE_MAP}; got {outputs}. Train anew."
             )
@@ -74,11 +77,17 @@ class Engine:
         self._input = inputs[0].name
         self.size_px: int = inputs[0].shape[1]
         self.n_classes: int = logits.shape[1]
+        self.map_shape: tuple[int, ...] = tuple(self._session.get_outputs()[2].shape[1:])  # H, W, K
 
     def run(self, batch: np.ndarray) -> Outputs:
         """A batch, uint8 (B, S, S, 3), to its logits and embeddings."""
         logits, embedding = self._session.run([LOGITS, EMBEDDING], {self._input: batch})
         return Outputs(np.asarray(logits), np.asarray(embedding))
+
+    def values(self, batch: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Outputs by name, float32 with a first axis of B, of a batch, uint8 (B, S, S, 3)."""
+        found = self._session.run(list(names), {self._input: batch})
+        return {name: np.asarray(value) for name, value in zip(names, found, strict=True)}
 
     def feature_map(self, batch: np.ndarray) -> np.ndarray:
         """The last map with a place to it, float32 (B, H, W, K), of a batch, uint8 (B, S, S, 3)."""

@@ -102,9 +102,7 @@ class Guards:
     def reason(self, probability: float, label: str, score: float | None) -> str | None:
         """Why a picture is refused, in words; None where it is answered."""
         if score is not None and score > self.strangeness:
-            return (
-                f"it looks like none of the classes: stranger than {self.targets.keep:.0%} of pictures of its classes"
-            )
+            return f"unlike the pictures it knows: stranger than {self.targets.keep:.0%} of them"
         if probability < self.confidence:
             return f"not sure enough: {shown(label)} {probability:.0%}, and answers need {self.confidence:.0%}"
         return None

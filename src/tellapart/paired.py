@@ -64,6 +64,14 @@ def needed(gained: int, lost: int, n: int) -> int | None:
     return math.ceil(((Z_95 * math.sqrt(telling) + Z_POWER * spread) / difference) ** 2)
 
 
+def median_interval(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of a median by ranks, which outliers do not move; of fewer than six: least and greatest."""
+    ordered, n, cut = sorted(values), len(values), 0
+    while cut + 1 < n / 2 and mcnemar(cut + 1, n - cut - 1) <= SURE:
+        cut += 1
+    return ordered[cut], ordered[-1 - cut]
+
+
 def mean_intervals(differences: np.ndarray, *, seed: int = 0, resamples: int = 2000) -> Sequence[tuple[float, float]]:
     """95 % bootstrap intervals (percentiles) of the means of paired differences, float (N, K): K of (low, high)."""
     n = len(differences)

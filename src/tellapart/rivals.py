@@ -15,7 +15,8 @@ import numpy as np
 from tellapart import compare
 from tellapart.bundle import Bundle
 from tellapart.catalog import Entry
-from tellapart.compare import Comparison, Speed
+from tellapart.changes import Speed
+from tellapart.compare import Comparison
 from tellapart.errors import InputError
 from tellapart.evaluation import Evaluation
 from tellapart.files import shown
@@ -108,5 +109,5 @@ def _evaluation(
         split=split,
         trained_on=np.array([entry.content in seen for entry, _ in read], bool),
         notes=notes,
-        declined=tuple(answer.reason or "unknown" if answer.unknown else "" for _, answer in read),
+        declined=tuple((answer.reason or "declined") if answer.unknown else "" for _, answer in read),
     )

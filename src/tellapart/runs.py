@@ -61,15 +61,18 @@ def record(
     budget: str | float | None,
 ) -> str | None:
     """Append a training that has just ended; returns a sentence where that failed."""
-    path = log_path()
-    if path is None:
-        return None
+    where = "$TELLAPART_RUNS"
     try:
+        path = log_path()
+        if path is None:
+            return None
+        where = shown(path)
         line = json.dumps(_run(classifier, photos, output, budget), allow_nan=False).encode() + b"\n"
         _append(path, line)
-    except OSError as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: there is no home folder
+        why = because(error) if isinstance(error, OSError) else str(error)
         return (
-            f"This run is not in the history: {shown(path)} could not be written ({because(error)}). "
+            f"This run is not in the history: {where} could not be written ({why}). "
             f"Name another file by $TELLAPART_RUNS, or set that to {OFF}."
         )
     return None

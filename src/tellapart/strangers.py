@@ -9,24 +9,32 @@ Three things make a picture strange, and none of them alone tells all strangers 
   was left out stand between the others.
 - `doubtful`: the classifier itself wavers between classes (Hendrycks and Gimpel 2017, arXiv:1610.02136).
 
-Each is standardised by pictures that the fit did not see, and they are added. Only an excess counts: that a classifier
-is sure excuses no picture that is far from all others, since of those it often is.
+Each is standardised by pictures that the fit did not see, and they are added; the latter two with weights that shrink
+by 1 - 1/C, since with few classes they say much the same. `doubtful` weighs least: a network that learned its
+embeddings is sure of nearly everything. Only an excess counts: that a classifier is sure excuses no picture that is far
+from all others, since of those it often is.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import io
-import math
-import zipfile
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from tellapart import arrays
 from tellapart.errors import BundleError
 
 MEMBER = "strangers.npz"  # of a bundle
+KINDS = {
+    "centre": ("float32", 1),
+    "axes": ("float16", 2),
+    "scale": ("float32", 1),
+    "means": ("float16", 2),
+    "middle": ("float64", 1),
+    "weight": ("float64", 1),
+}
+
 MOST = 8_000  # pictures that are learned from
 SHARE = 0.9  # of the variance of embeddings, in the principal subspace
 MOST_AXES = 256
@@ -35,10 +43,9 @@ OVERSAMPLED, ROUNDS = 16, 2  # of the randomised search for the axes
 FEW = 20  # pictures held out, below which nothing is standardised by them
 LEAST = 1e-6  # of a squared distance: float32 tells no less
 LARGEST = 6e4  # that float16 holds, nearly
-LOWEST = -1.0  # of each standardised part
-MOST_BYTES = 64 * 2**20  # of the member of a bundle
+UNDRAWN, DOUBTFUL = 1.5, 0.5  # weights against `far`
+LOWEST = -1.0  # of each part, standardised and weighted
 BLOCK = 1024
-REMEDY = "Get the file again, or train anew."
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +57,7 @@ class Strangers:
     scale: np.ndarray  # float32 (R,), the spread within classes along each axis
     means: np.ndarray  # float16 (C, R), of the classes, along the axes, divided by `scale`
     middle: np.ndarray  # float64 (3,), the mean of each part over pictures held out
-    spread: np.ndarray  # float64 (3,), its standard deviation; infinite where the part does not count
+    weight: np.ndarray  # float64 (3,), by its standard deviation; 0 where the part does not count
 
     def scores(self, embeddings: np.ndarray, logits: np.ndarray) -> np.ndarray:
         """How strange pictures are, float64 (B,), larger is stranger; embeddings float (B, D), logits float (B, C).
@@ -71,32 +78,45 @@ class Strangers:
         """The same, each part standardised by pictures that were not learned from, see `scores`."""
         return self._settled(self.parts(embeddings, logits))
 
+    def allowing(self, settled: tuple[np.ndarray, np.ndarray], other: tuple[np.ndarray, np.ndarray]) -> Strangers:
+        """The same, for answers by another way to run the graph than the one that it was settled by.
+
+        Rounding moves scores, by little for photos, by half a standard deviation for digits blown up from 8 px. Where
+        the other way finds pictures stranger, that is taken off: own ones are answered as often as was promised.
+
+        Args:
+            settled: embeddings, float (B, D), and logits, float (B, C), of some pictures of all classes, best ones that
+                were not learned from, by the way that it was settled by.
+            other: of the same pictures by the other way.
+        """
+        further = self.parts(*other) - self.parts(*settled)
+        if not len(further) or not np.isfinite(further).all():
+            return self
+        return dataclasses.replace(self, middle=self.middle + np.maximum(np.median(further, axis=0), 0))
+
     def to_bytes(self) -> bytes:
-        """The arrays as a `.npz` file, the same bytes for the same values."""
-        file = io.BytesIO()
-        with zipfile.ZipFile(file, "w") as archive:
-            for field in dataclasses.fields(self):
-                array = io.BytesIO()
-                np.save(array, getattr(self, field.name), allow_pickle=False)
-                info = zipfile.ZipInfo(f"{field.name}.npy", date_time=(1980, 1, 1, 0, 0, 0))
-                archive.writestr(info, array.getvalue())
-        return file.getvalue()
+        """As a member of a bundle."""
+        return arrays.to_bytes({name: getattr(self, name) for name in KINDS})
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Strangers:
-        """Read what `to_bytes` wrote.
-
-        Raises:
-            BundleError: it is anything else.
-        """
-        try:
-            found = _arrays(content)
-        except (ValueError, EOFError, OSError, MemoryError, RuntimeError, NotImplementedError, zipfile.BadZipFile) as e:
-            raise _wrong(" ".join(str(e).split())[:200]) from e
-        wrong = _first_wrong(found)
+        """What `to_bytes` gave. Raises BundleError where it is damaged."""
+        what = "What a bundle knows of strange pictures"
+        found = cls(**arrays.from_bytes(content, KINDS, what))
+        n_axes, d = found.axes.shape
+        shapes = {
+            "centre": (d,),
+            "scale": (n_axes,),
+            "means": (len(found.means), n_axes),
+            "middle": (3,),
+            "weight": (3,),
+        }
+        wrong = [name for name, shape in shapes.items() if getattr(found, name).shape != shape]
+        if not found.axes.size or not len(found.means) or (found.scale <= 0).any():
+            wrong.append("scale")
         if wrong:
-            raise _wrong(wrong)
-        return cls(**found)
+            raise BundleError(f"{what}: `{wrong[0]}` does not fit the rest. Get the file again, or train anew.")
+        return found
 
     def _parts(self, embeddings: np.ndarray, logits: np.ndarray) -> np.ndarray:
         apart = _unit(embeddings) - self.centre
@@ -107,15 +127,16 @@ class Strangers:
         return np.stack([np.log(np.maximum(rest, LEAST)), -towards.max(axis=1), _doubt(logits)], axis=1, dtype=float)
 
     def _joined(self, parts: np.ndarray) -> np.ndarray:
-        score = np.maximum((parts - self.middle) / self.spread, LOWEST).sum(axis=1)
+        score = np.maximum((parts - self.middle) * self.weight, LOWEST).sum(axis=1)
         return np.where(np.isnan(score), np.inf, score)  # what is no number is strange
 
     def _settled(self, parts: np.ndarray) -> Strangers:
         parts = parts[np.isfinite(parts).all(axis=1)]
         if len(parts) < 2:
             return self
-        spread = np.maximum(parts.std(axis=0), 1e-9)
-        return dataclasses.replace(self, middle=parts.mean(axis=0), spread=spread)
+        few = 1 - 1 / len(self.means)
+        weight = np.array([1, UNDRAWN * few, DOUBTFUL * few]) / np.maximum(parts.std(axis=0), 1e-9)
+        return dataclasses.replace(self, middle=parts.mean(axis=0), weight=weight)
 
 
 def fit(
@@ -137,13 +158,6 @@ def fit(
     return fit_and_score(embeddings, labels, n_classes, logits=logits, groups=groups, seed=seed)[0]
 
 
-def held_out_scores(
-    embeddings: np.ndarray, labels: np.ndarray, n_classes: int, *, logits: np.ndarray, **settings: Any
-) -> np.ndarray:
-    """Scores of training pictures, each by a fit of others, float64, rising; arguments as for `fit`."""
-    return fit_and_score(embeddings, labels, n_classes, logits=logits, **settings)[1]
-
-
 def fit_and_score(
     embeddings: np.ndarray,
     labels: np.ndarray,
@@ -153,9 +167,9 @@ def fit_and_score(
     groups: np.ndarray | None = None,
     seed: int = 0,
 ) -> tuple[Strangers, np.ndarray]:
-    """`fit` and `held_out_scores` in one go.
+    """`fit`, and the scores of these pictures, each by a fit of others, float64, rising: those whose logits are known.
 
-    The latter serve where the network did not learn from these pictures, as a frozen one. Pictures that it learned from
+    The scores serve where the network did not learn from these pictures, as a frozen one. Pictures that it learned from
     stand nearer together than new ones do: there `Strangers.settled` and `scores` of other pictures serve.
     """
     from tellapart import head  # answering needs none of it
@@ -174,23 +188,8 @@ def fit_and_score(
     found = found[~np.isnan(found).any(axis=1)]
     whole = whole._settled(found if len(found) >= FEW else whole.parts(values, told))
     if logits is None:
-        whole.spread[2] = np.inf
+        whole.weight[2] = 0
     return whole, np.sort(whole._joined(found))
-
-
-def strangeness(scores: np.ndarray, held_out: np.ndarray) -> np.ndarray:
-    """The share of own pictures held out that are less strange, float64 (B,), 0 to 1; `held_out` rising, not empty."""
-    return np.searchsorted(held_out, scores, side="left") / len(held_out)
-
-
-def cut(held_out: np.ndarray, answered: float) -> float | None:
-    """The score up to which pictures are answered, so that a share of own ones of `answered` (0 to 1) or more is.
-
-    The share holds on average over drawings of the pictures held out (split conformal prediction, Vovk et al. 2005).
-    None where there are too few of them to tell, `held_out` float (M,), rising.
-    """
-    place = math.ceil((len(held_out) + 1) * answered)
-    return float(held_out[place - 1]) if 1 <= place <= len(held_out) else None
 
 
 def _some(labels: np.ndarray, seed: int) -> np.ndarray:
@@ -237,7 +236,7 @@ def _geometry(values: np.ndarray, labels: np.ndarray, n_classes: int, seed: int)
         scale=scale.astype(np.float32),
         means=every.astype(np.float16),
         middle=np.zeros(3),
-        spread=np.ones(3),
+        weight=np.ones(3),
     )
 
 
@@ -267,46 +266,3 @@ def _doubt(logits: np.ndarray) -> np.ndarray:
 def _unit(rows: np.ndarray) -> np.ndarray:
     rows = np.asarray(rows, np.float32)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
-
-
-def _arrays(content: bytes) -> dict[str, np.ndarray]:
-    """The arrays of a `.npz` file whose names and sizes are what they should be."""
-    names = [f"{field.name}.npy" for field in dataclasses.fields(Strangers)]
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        infos = archive.infolist()
-        if [info.filename for info in infos] != names:
-            raise ValueError(f"it must hold {', '.join(names)}")
-        if sum(info.file_size for info in infos) > MOST_BYTES or any(info.compress_type for info in infos):
-            raise ValueError(f"it must be stored and hold under {MOST_BYTES:,} bytes")
-        return {
-            info.filename.removesuffix(".npy"): np.load(io.BytesIO(archive.read(info)), allow_pickle=False)
-            for info in infos
-        }
-
-
-def _first_wrong(found: dict[str, np.ndarray]) -> str | None:
-    n_axes, d = found["axes"].shape if found["axes"].ndim == 2 else (0, 0)
-    n_classes = len(found["means"]) if found["means"].ndim == 2 else 0
-    if not (n_axes and d and n_classes):
-        return "`axes` and `means` must be tables"
-    expected = {
-        "centre": (np.float32, (d,)),
-        "axes": (np.float16, (n_axes, d)),
-        "scale": (np.float32, (n_axes,)),
-        "means": (np.float16, (n_classes, n_axes)),
-        "middle": (np.float64, (3,)),
-        "spread": (np.float64, (3,)),
-    }
-    for name, (kind, shape) in expected.items():
-        array = found[name]
-        if array.dtype != kind or array.shape != shape:
-            return f"`{name}` must be {np.dtype(kind)} {shape}; it is {array.dtype} {array.shape}"
-        if np.isnan(array).any() or (name != "spread" and np.isinf(array).any()):
-            return f"`{name}` must be finite"
-    if (found["scale"] <= 0).any() or (found["spread"] <= 0).any():
-        return "`scale` and `spread` must be above zero"
-    return None
-
-
-def _wrong(what: str) -> BundleError:
-    return BundleError(f"What a bundle knows of strange pictures must be as it was written: {what}. {REMEDY}")

@@ -11,10 +11,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tellapart import scoresheet
+from tellapart import explanations, scoresheet
 from tellapart.bundle import Bundle
 from tellapart.cache import StoreInfo
-from tellapart.evaluation import Evaluation
+from tellapart.evaluation import CROSS_VALIDATION, Evaluation
+from tellapart.explaining import Written
 from tellapart.files import counted, shown
 from tellapart.findings import KIND_NAMES, Finding, Findings
 from tellapart.predict import Prediction
@@ -51,7 +52,8 @@ def trained(evaluation: Evaluation, report: dict[str, Any]) -> RenderableType:
 def gap(train_accuracy: float, evaluation: Evaluation) -> str:
     """Training and test accuracy side by side, and what their difference means."""
     difference = train_accuracy - evaluation.accuracy
-    both = f"Training pictures {train_accuracy:.1%} right, test pictures {evaluation.accuracy:.1%}"
+    others = "held-out" if evaluation.split == CROSS_VALIDATION else "test"
+    both = f"Training pictures {train_accuracy:.1%} right, {others} pictures {evaluation.accuracy:.1%}"
     # Beyond the test's own uncertainty, else a small test would be blamed on the network.
     if difference > LARGE_GAP and train_accuracy > evaluation.accuracy_interval[1]:
         return (
@@ -104,6 +106,16 @@ def answered(one: Prediction) -> Text:
     if one.label_set is not None:
         answer += f"; one of: {', '.join(map(shown, one.label_set))}"
     return Text(f"{shown(one.path)}: ").append(answer, style=style)
+
+
+def explained(one: Written) -> Text:
+    """The line that `explain` prints for a picture."""
+    line = Text(f"{shown(one.path)}: ")
+    if one.explanation is None:
+        return line.append(f"not read: {one.error}", style="yellow")
+    why = one.explanation
+    near = f"; {explanations.in_words(why.nearest)}" if any(each.label for each in why.nearest) else ""
+    return line.append(f"{shown(why.label)} {why.probability:.1%}{near}; {shown(one.heat_map or '')}")
 
 
 def copied(result: Sorted) -> str:

@@ -104,7 +104,8 @@ def log(
     """Log a training where that was asked for; yields a sentence about each."""
     if mlflow is not None:
         run = to_mlflow(classifier, mlflow, artifacts=artifacts)
-        see = f" See: mlflow ui --backend-store-uri {_mlflow_uri(mlflow)}" if "://" not in mlflow else ""
+        ui = f"mlflow ui --backend-store-uri {_mlflow_uri(mlflow)}"
+        see = f" To see it, with the package mlflow: {ui}" if "://" not in mlflow else ""
         yield f"Logged to MLflow at {_shown(mlflow)}, run {run}.{see}"
     if wandb is not None:
         to_wandb(classifier, wandb)

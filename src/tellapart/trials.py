@@ -39,7 +39,7 @@ def compare(
     Classes are matched by name. A picture is fixed where only MODEL_B has it right, broken where only MODEL_A has.
     """
     from tellapart import classifier, compared
-    from tellapart.compare import CSV_COLUMNS
+    from tellapart.changes import CSV_COLUMNS
     from tellapart.progress import TerminalProgress
 
     console.check_one_standard_output({"--csv": csv_path, "--json": json_path})

@@ -107,9 +107,14 @@ def main() -> None:
             after[name].append(np.mean(values))
         print(f"{start + GROUP} of {len(squares)}", file=sys.stderr, flush=True)
 
-    print(f"{len(squares)} pictures, {heat.shape[0]}×{heat.shape[1]} places, {asked.draws} draws of the same shape, ", end="")
+    print(
+        f"{len(squares)} pictures, {heat.shape[0]}×{heat.shape[1]} places, {asked.draws} draws of the same shape, ",
+        end="",
+    )
     print(f"seed {asked.seed}; asked again by {way}. Mean lead before: {leads.mean():.1f} (log-odds).\n")
-    print("| deleted | by | lead lost: hot | same shape elsewhere | strewn | hot loses more than same shape | … strewn |")
+    print(
+        "| deleted | by | lead lost: hot | same shape elsewhere | strewn | hot loses more than same shape | … strewn |"
+    )
     print("|---|---|---|---|---|---|---|")
     for share in asked.shares:
         for fill in deletions.FILLS:
@@ -117,7 +122,10 @@ def main() -> None:
             means = " | ".join(f"{each.mean():.2f}" for each in (hot, moved, strewn))
             wins = " | ".join(f"{np.mean(hot > each):.1%}" for each in (moved, strewn))
             print(f"| {share:.0%} | {fill} | {means} | {wins} |")
-    print(f"\nA heat map: {1000 * np.median(seconds):.0f} ms (median), {1000 * np.median(processor):.0f} ms of the", end="")
+    print(
+        f"\nA heat map: {1000 * np.median(seconds):.0f} ms (median), {1000 * np.median(processor):.0f} ms of the",
+        end="",
+    )
     print(" processor on all cores.")
 
 

@@ -131,8 +131,8 @@ def test_without_scikit_learn_it_says_how_to_get_it(tmp_path: Path, monkeypatch:
 
 
 def test_a_run_leaves_photos_bundle_and_sheet(home: Path, result: demo.DemoResult, digits: Path) -> None:
-    assert result.paths == (home / "photos", home / "model.tellapart", home / "sheet.png")
-    assert sorted(each.name for each in home.iterdir()) == ["model.tellapart", "photos", "sheet.png"]
+    assert result.paths == (home / "photos", home / "model.tellapart", home / "sheet.png", home / "report.html")
+    assert sorted(each.name for each in home.iterdir()) == ["model.tellapart", "photos", "report.html", "sheet.png"]
     assert contents(home / "photos") == contents(digits)
     assert result.report["training"]["epochs"] == 2
     assert sum(result.report["plan"]["pictures"].values()) == 1797
@@ -188,15 +188,15 @@ def test_a_sheet_alone_is_refused_before_the_training(tmp_path: Path, few: Path)
 def test_on_pictures_of_ones_own_with_force_nothing_else_is_touched(tmp_path: Path, few: Path) -> None:
     out = tmp_path / "demo"
     (out / "photos").mkdir(parents=True)
-    for name in ("model.tellapart", "sheet.png", "notes.txt", "photos/holiday.png"):
+    for name in ("model.tellapart", "sheet.png", "report.html", "notes.txt", "photos/holiday.png"):
         (out / name).write_bytes(name.encode())
     before, mine = contents(out), contents(few)
     result = demo.run(few, out, recipe="tutorial", epochs=1, force=True, progress=False)
     after = contents(out)
     assert after.keys() == before.keys()
-    assert {name for name in after if after[name] != before[name]} == {"model.tellapart", "sheet.png"}
+    assert {name for name in after if after[name] != before[name]} == {"model.tellapart", "sheet.png", "report.html"}
     assert contents(few) == mine
-    assert result.paths == (out / "model.tellapart", out / "sheet.png")
+    assert result.paths == (out / "model.tellapart", out / "sheet.png", out / "report.html")
     assert result.truths == ("0", "1")
     assert tellapart.load(out / "model.tellapart").classes == ("0", "1")
 

@@ -11,11 +11,10 @@ from click.testing import CliRunner
 
 import tellapart
 from conftest import TINY
-from tellapart import preprocess, reporting
+from tellapart import explain, explanations, pictures, preprocess, reporting
 from tellapart.classifier import Classifier
 from tellapart.cli import cli, main
 from tellapart.errors import OutputError
-from tellapart.preprocess import Preprocess
 
 
 def run(*arguments: str) -> tuple[int, str]:
@@ -97,15 +96,14 @@ def test_the_page_is_called_as_the_model():
     assert reporting.place("a/b c.tellapart") == "b c.html"
 
 
-def test_heat_is_laid_over_the_square_that_the_network_sees(photos: Path, tmp_path: Path):
-    asked = []
-
-    def heats(squares: np.ndarray, classes: np.ndarray) -> np.ndarray:
-        asked.append((squares.shape, classes.tolist()))
-        return np.ones((1, 4, 4), np.float32)
-
-    heat = reporting.looked(heats, lambda square, warm: square + np.uint8(warm.sum()), Preprocess(32))
-    path = sorted(photos.rglob("*.png"))[0]
-    assert np.array_equal(heat(str(path), 1), preprocess.load(path, Preprocess(32)) + np.uint8(16))
-    assert asked == [((1, 32, 32, 3), [1])]
+def test_heat_is_laid_over_the_picture_that_the_network_sees(trained: Classifier, photos: Path, tmp_path: Path):
+    explainer = explain.Explainer(trained.bundle)
+    heat = reporting.looked(explainer, trained.predictor.preprocess)
+    path = str(sorted(photos.rglob("*.png"))[0])
+    found = heat(path, 1)
+    square = preprocess.load(path, trained.predictor.preprocess)
+    picture = explanations.seen(pictures.read(path).pixels, "squash")
+    assert found is not None
+    assert np.array_equal(found, explain.overlay(picture, explainer.heat(square[None], [1])[0]))
+    assert not np.array_equal(found, heat(path, 0))
     assert heat(str(tmp_path / "gone.png"), 0) is None

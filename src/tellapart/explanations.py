@@ -117,7 +117,7 @@ def explained(
         probability=answer.probabilities[named],
         answer=answer,
         heat=heat,
-        picture=_shown(whole, how.fit),
+        picture=seen(whole, how.fit),
         nearest=tuple(explainer.nearest(explainer.embeddings(square[None]))[0]),
         deletion=explainer.deletion(square, heat, wanted) if deletion else None,
     )
@@ -131,7 +131,7 @@ def thumbnail(path: str) -> np.ndarray | None:
         return None
 
 
-def _shown(pixels: np.ndarray, fit: str) -> np.ndarray:
+def seen(pixels: np.ndarray, fit: str) -> np.ndarray:
     """What the network saw of a picture, the longer side SIDE_PX."""
     if fit == "crop":
         side = min(pixels.shape[:2])

@@ -6,7 +6,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -14,10 +14,11 @@ import numpy as np
 
 from tellapart import card as cards
 from tellapart import classifier as classifiers
-from tellapart import outputs, preprocess, reportpage
+from tellapart import explain, explanations, outputs, pictures, preprocess, reportpage
 from tellapart.classifier import Classifier, PathLike, Reading
 from tellapart.errors import PictureError
 from tellapart.evaluation import Evaluation
+from tellapart.explain import Explainer
 from tellapart.predict import Question
 from tellapart.preprocess import Preprocess
 from tellapart.progress import Progress
@@ -84,8 +85,12 @@ def save(
     heat: Heat | None = None,
     force: bool = False,
 ) -> None:
-    """Write the page, the card or both, of an evaluation that there is already; `known` is what `facts` gives."""
+    """Write the page, the card or both, of an evaluation that there is already; `known` is what `facts` gives.
+
+    Where no `heat` is given the bundle's own graph tells where it looked.
+    """
     if page is not None:
+        heat = heat or looked(Explainer(classifier.bundle), classifier.predictor.preprocess)
         reportpage.save(evaluation, classifier.bundle, page, facts=known, heat=heat, force=force)
     if card is not None:
         cards.save(evaluation, classifier.bundle, card, facts=known, force=force)
@@ -102,21 +107,19 @@ def facts(classifier: Classifier, evaluation: Evaluation, *, name: str, command:
     }
 
 
-def looked(heats: Callable[..., np.ndarray], overlay: Callable[..., np.ndarray], how: Preprocess) -> Heat:
-    """Heat for a page, of what explains.
+def looked(explainer: Explainer, how: Preprocess) -> Heat:
+    """Heat for a page: a path and a class index to what the network saw of the picture, with the class's heat over it.
 
-    Args:
-        heats: preprocessed pictures, uint8 (B, S, S, 3), and classes, int (B,), to heat, float32 (B, h, w), 0–1.
-        overlay: a picture, uint8 (S, S, 3), and its heat, (h, w), to both in one, uint8 (S, S, 3).
-        how: the model's preprocessing.
+    `how` is the model's preprocessing. A picture that cannot be read any more gives None.
     """
 
     def heat(path: str, label: int) -> np.ndarray | None:
         try:
             square = preprocess.load(path, how)
+            picture = explanations.seen(pictures.read(path, at_least_px=explanations.SIDE_PX).pixels, how.fit)
         except PictureError:
             return None
-        return overlay(square, heats(square[None], np.array([label]))[0])
+        return explain.overlay(picture, explainer.heat(square[None], [label])[0])
 
     return heat
 

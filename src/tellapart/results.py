@@ -84,7 +84,9 @@ def command(bundle: Bundle, name: str) -> str:
 def recipe(bundle: Bundle) -> list[tuple[str, str]]:
     """How to make the same again."""
     made = bundle.manifest["provenance"]
-    recipe = {name: value for name, value in made["recipe"].items() if value is not None and name != "name"}
+    recipe = {
+        name: value for name, value in made["recipe"].items() if name != "name" and not isinstance(value, dict | None)
+    }
     return [
         ("Recipe", str(made["recipe"].get("name", "own"))),
         ("Its settings", ", ".join(f"{name} {value}" for name, value in recipe.items())[:1500]),

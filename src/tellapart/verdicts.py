@@ -78,7 +78,8 @@ def headline(evaluation: Evaluation) -> str:
     low, high = evaluation.accuracy_interval
     kind = "pictures that it was trained on" if evaluation.n_trained_on == n else "new pictures"
     base = 1000 if n >= 500 and n_right / n > 0.98 else 100
-    some = [round(base * share) for share in (n_right / n, low, high)]
+    # Never rounded up to all of them.
+    some = [base if share == 1 else min(round(base * share), base - 1) for share in (n_right / n, low, high)]
     if n_right == n:
         return f"It is right on all {n:,} of the {kind}; 95 % sure: on at least {some[1]:,} of {base:,} more."
     return f"It is right on {some[0]:,} of {base:,} {kind}; 95 % sure: between {some[1]:,} and {some[2]:,}."

@@ -37,7 +37,8 @@ def test_each_picture_has_its_row_and_its_map(bundle_path: Path, photos: Path, t
         row = rows[name]
         assert row["error"] is None
         assert row["label"] in ("circles", "squares")
-        assert Image.open(row["heat_map"]).size[0] > 600
+        with Image.open(row["heat_map"]) as image:
+            assert image.width > 600
         assert len(row["nearest"]) == 5
         for each in row["nearest"]:
             assert Path(each["path"]).parent.name == each["label"]

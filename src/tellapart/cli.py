@@ -399,7 +399,7 @@ def explain(
         folder = Folder(
             bundle, output, label=label, photos=photos, deletion=json_path is not None, force=force, progress=progress
         )
-        asked = list(questions(pictures, leave_out=output))
+        asked = list(questions(pictures, leave_out=output if os.path.isdir(output) else None))
         written = []
         for one in folder.explain(asked):
             written.append(one.as_dict())

@@ -49,12 +49,14 @@ class Explainer:
         self._space: Space | None = None
         self._tail: _Tail | None = None
         self._way: gradients.Way | None = None
+        graph, inner = None, []
         try:
             graph = graphfile.read(file)
             self._way = gradients.way(graph, LOGITS)
         except ValueError:  # what ONNX Runtime can open and we cannot read is explained from outside
-            graph = None
-        inner = [] if self._way is None else [name for name in self._way.values if name not in graph.outputs]
+            pass
+        if graph is not None and self._way is not None:
+            inner = [name for name in self._way.values if name not in graph.outputs]
         self._engine = Engine(graphfile.exposed(file, inner) if inner else file, threads=threads, inner=inner)
         if graph is not None and self._way is None:
             self._tail = _Tail.of(graph, self._engine.map_shape, threads)

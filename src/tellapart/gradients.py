@@ -198,7 +198,8 @@ def _transpose(step: Step, known: Arrays, constants: Arrays, slope: np.ndarray) 
 
 
 def _mean(step: Step, known: Arrays, constants: Arrays, slope: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    before = known[step.inputs[0]]
+    name = step.inputs[0]
+    before = known[name]
     if step.operator == "GlobalAveragePool":
         axes = tuple(range(2, before.ndim))
     else:
@@ -206,7 +207,7 @@ def _mean(step: Step, known: Arrays, constants: Arrays, slope: np.ndarray) -> li
         axes = tuple(axis % before.ndim for axis in given) or tuple(range(before.ndim))
     kept = tuple(1 if i in axes else side for i, side in enumerate(before.shape))
     n = math.prod(before.shape[axis] for axis in axes)
-    return [(step.inputs[0], np.broadcast_to(slope.reshape(kept) / np.float32(n), before.shape))]
+    return [(name, np.broadcast_to(slope.reshape(kept) / np.float32(n), before.shape))]
 
 
 def _highest(step: Step, known: Arrays, constants: Arrays, slope: np.ndarray) -> list[tuple[str, np.ndarray]]:

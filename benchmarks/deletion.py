@@ -5,9 +5,9 @@
 PHOTOS are pictures that the model was not trained on; what stands in its bundle is passed over. On each, the class that
 the model answers is explained, and the hottest tenth (fifth) of the map is deleted: put out of focus, or painted with
 the picture's mean colour. For comparison as much is deleted elsewhere, at random: a part of the same shape moved to
-another place (`--draws` times), and blocks strewn over the rest (once). Printed, as a Markdown table: the share of pictures on which the class's
-lead (its log-odds, which move where a probability is as good as 1) is lower without the hot part than without the
-others, on the mean of the draws; the mean lead before and after; and the time of a heat map.
+another place (`--draws` times), and blocks strewn over the rest (once). Printed, as a Markdown table: what the class's
+lead loses (its log-odds, which move where a probability is as good as 1), the share of pictures on which it loses more
+with the hot part than with the others, on the mean of the draws, and the time of a heat map.
 
 The network runs by the fastest way that the machine has for many pictures; heat maps are the product's own.
 """

@@ -42,6 +42,12 @@ def test_a_model_can_be_made_again_by_a_command_where_that_is_all_it_takes():
     assert rows["Fingerprint of the pictures"] == "ab" * 32
 
 
-def test_guards_are_told_where_they_are_plain():
-    some = bundle(("a", "b"), abstention={"keep": 0.98, "n": 500, "curve": [1, 2], "by": "distance"})
-    assert results.guards(some) == [("keep", "0.98"), ("n", "500"), ("by", "distance")]
+def test_guards_are_told_where_there_are_some():
+    held = {"sure": 0.99, "answer": None, "keep": 0.98, "confidence": 0.87, "strangeness": 3.1, "held_out": 1024}
+    assert results.guards(bundle(("a", "b"), abstention=held)) == [
+        ("Asked for: right when it answers", "99.0 %"),
+        ("It answers from", "87 % sure"),
+        ("Of its own kind of pictures never strange", "98 %"),
+        ("Set on held-out pictures", "1,024"),
+    ]
+    assert results.guards(bundle(("a", "b"))) == []

@@ -61,12 +61,19 @@ def costs(bundle: Bundle, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def guards(bundle: Bundle) -> list[tuple[str, str]]:
-    """What the bundle holds of when not to answer; plain values alone."""
-    guards = bundle.manifest["abstention"]
+    """When the bundle does not answer, by its own guards (see `guards.Guards.as_dict`)."""
+    held = bundle.manifest["abstention"]
+    words = (
+        ("sure", "Asked for: right when it answers", percent),
+        ("answer", "Asked for: pictures answered", percent),
+        ("confidence", "It answers from", lambda share: f"{percent(share)} sure"),
+        ("keep", "Of its own kind of pictures never strange", percent),
+        ("held_out", "Set on held-out pictures", lambda n: f"{n:,.0f}"),
+    )
     return [
-        (name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))
-        for name, value in guards.items()
-        if isinstance(value, (int, float, str))
+        (name, write(held[key]))
+        for key, name, write in words
+        if isinstance(held.get(key), (int, float)) and held[key] > 0
     ]
 
 

@@ -6,22 +6,17 @@ import dataclasses
 import os
 import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
-from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
-from tellapart import __version__, arguments, console, outputs, reports, trials, upkeep
+from tellapart import __version__, answering, arguments, console, outputs, reports, trials, upkeep
 from tellapart import options as shared
 from tellapart.config import SHORTEST_BUDGET_S, budget_s
-from tellapart.errors import InputError, SettingsError, TellapartError
+from tellapart.errors import SettingsError, TellapartError
 from tellapart.files import shown
-
-if TYPE_CHECKING:
-    pass
 
 DONE, PROBLEM, USAGE, INTERRUPTED = 0, 1, 2, 130
 END_S = 0.5  # from the last output to the end of the process
@@ -275,140 +270,8 @@ def evaluate(model: str, photos: str, json_path: str | None, force: bool, debug:
 cli.add_command(reports.report)
 
 
-@cli.command(short_help="Answer what is on pictures.")
-@click.argument("model")
-@click.argument("pictures", nargs=-1, required=True)
-@click.option("--csv", "csv_path", metavar="FILE", help="Write a row a picture as CSV; - is standard output.")
-@click.option("--copy-to", metavar="DIR", help="Copy each picture into DIR/<class>, DIR/unknown or DIR/unreadable.")
-@shared.targets
-@click.option(
-    "--coverage",
-    type=arguments.Share(),
-    metavar="SHARE",
-    help="Give the set of classes that holds the right one so often, like 0.95.",
-)
-@_json
-@_force
-@_debug
-def predict(
-    model: str,
-    pictures: tuple[str, ...],
-    csv_path: str | None,
-    copy_to: str | None,
-    sure: float | None,
-    answer: float | None,
-    coverage: float | None,
-    json_path: str | None,
-    force: bool,
-    debug: bool,
-) -> None:
-    """Answer what is on PICTURES: files, or folders that are walked to the bottom.
-
-    What looks like none of the classes is answered "unknown". With --sure or --answer so is what the model is not sure
-    enough of.
-
-    With --copy-to the originals stay as they are, and no file is overwritten: a name that is taken gets a number.
-    --force lets DIR hold something already.
-    """
-    from tellapart.bundle import read
-    from tellapart.guards import Targets
-    from tellapart.predict import NO_SUCH_FILE, Predictor, questions
-    from tellapart.sorting import Sorter
-
-    console.check_one_standard_output({"--csv": csv_path, "--json": json_path})
-    console.check_apart({"--csv": csv_path, "--json": json_path, "--copy-to": copy_to})
-    for path in (csv_path, json_path):
-        console.check_output(path, force)
-    targets = None if sure is None and answer is None else Targets(sure, answer)
-    predictor = Predictor(read(model), targets=targets, coverage=coverage)
-    sorter = None if copy_to is None else Sorter(copy_to, predictor.classes, asked=pictures, force=force)
-    silent = console.STANDARD_OUTPUT in (csv_path, json_path)
-    counts: Counter[str] = Counter()
-    n, n_read, missing, unreadable = 0, 0, None, None
-    with ExitStack() as stack:
-        sets = predictor.gives_sets
-        sinks = [
-            *(
-                stack.enter_context(console.csv_sink(path, force, predictor.classes, sets=sets))
-                for path in [csv_path]
-                if path
-            ),
-            *(stack.enter_context(console.json_sink(path, force)) for path in [json_path] if path),
-            *([] if silent else [console.text_sink()]),
-            *([] if sorter is None else [stack.enter_context(sorter).add]),
-        ]
-        for one in predictor.answers(questions(pictures, leave_out=copy_to)):
-            for sink in sinks:
-                sink(one)
-            n += 1
-            n_read += one.error is None
-            counts["not read" if one.error else one.label or "unknown"] += 1
-            if one.error == NO_SUCH_FILE:
-                missing = missing or shown(one.path) or "''"
-            elif one.error:
-                unreadable = unreadable or f"{shown(one.path)}: {one.error}"
-    if n > 1 and not silent:
-        click.echo(", ".join(f"{shown(name)}: {count:,}" for name, count in counts.most_common()))
-    if sorter is not None:
-        from tellapart.summaries import copied
-
-        click.echo(copied(sorter.result), err=silent)
-    if missing:
-        _fail(f"No such file or folder: {missing}. Give paths that exist.")
-    if not n:
-        _fail(f"There is no picture in {shown(pictures[0])}. Give pictures, or a folder that holds some.")
-    if not n_read:
-        none = "The picture could not be read:" if n == 1 else f"None of {n:,} pictures could be read, e.g."
-        _fail(f"{none} {unreadable}. Give pictures that open.")
-
-
-@cli.command(short_help="Show where a model looked.")
-@click.argument("model")
-@click.argument("pictures", nargs=-1, required=True)
-@click.option("-o", "--output", metavar="DIR", required=True, help="The folder of the heat maps; new or empty.")
-@click.option("--photos", metavar="PHOTOS", help="Show the nearest training pictures too, which are in this folder.")
-@click.option("--label", metavar="CLASS", help="The class to explain. [default: each picture's most probable one]")
-@_json
-@_force
-@_debug
-def explain(
-    model: str,
-    pictures: tuple[str, ...],
-    output: str,
-    photos: str | None,
-    label: str | None,
-    json_path: str | None,
-    force: bool,
-    debug: bool,
-) -> None:
-    """Write a picture for each of PICTURES to DIR: where MODEL looked, and its most probable answers.
-
-    PICTURES are files, or folders that are walked to the bottom. Bright is what speaks for the class. With --json each
-    map is tested too: the probability of the class without the hot tenth of the picture, and without as much elsewhere.
-    """
-    from tellapart.bundle import read
-    from tellapart.explaining import Folder
-    from tellapart.predict import questions
-    from tellapart.progress import TerminalProgress
-    from tellapart.summaries import explained
-
-    console.check_apart({"--output": output, "--json": json_path})
-    console.check_output(json_path, force)
-    bundle = read(model)
-    with TerminalProgress() as progress:
-        folder = Folder(
-            bundle, output, label=label, photos=photos, deletion=json_path is not None, force=force, progress=progress
-        )
-        asked = list(questions(pictures, leave_out=output if os.path.isdir(output) else None))
-        written = []
-        for one in folder.explain(asked):
-            written.append(one.as_dict())
-            console.say(explained(one), json_path)
-            progress.update("Explaining", len(written), len(asked))
-    console.write_json(written, json_path, force)
-    _check_read(pictures, [(each["path"], each["error"]) for each in written])
-
-
+cli.add_command(answering.predict)
+cli.add_command(answering.explain)
 cli.add_command(trials.compare)
 cli.add_command(trials.history)
 
@@ -454,22 +317,6 @@ def demo(output: str, json_path: str | None, force: bool, debug: bool, **options
         console.say(summaries.answered(answer), json_path)
     for path in result.paths:
         console.say(f"Written: {shown(path)}", json_path)
-
-
-def _check_read(asked: Sequence[str], answered: Sequence[tuple[str, str | None]]) -> None:
-    """Raise InputError where a path does not exist, or none of the pictures, path and error, could be read."""
-    from tellapart.predict import NO_SUCH_FILE
-
-    missing = next((shown(path) or "''" for path, error in answered if error == NO_SUCH_FILE), None)
-    if missing:
-        _fail(f"No such file or folder: {missing}. Give paths that exist.")
-    if not answered:
-        _fail(f"There is no picture in {shown(asked[0])}. Give pictures, or a folder that holds some.")
-    if all(error for _, error in answered):
-        path, error = answered[0]
-        n = len(answered)
-        none = "The picture could not be read:" if n == 1 else f"None of {n:,} pictures could be read, e.g."
-        _fail(f"{none} {shown(path)}: {error}. Give pictures that open.")
 
 
 def _left(budget: str | None) -> float | None:
@@ -538,7 +385,3 @@ def _by_option(message: str) -> str:
 def _stopped() -> int:
     click.echo("Stopped.", err=True)
     return INTERRUPTED
-
-
-def _fail(message: str) -> NoReturn:
-    raise InputError(message)

@@ -58,7 +58,9 @@ class Explainer:
         if graph is not None and self._way is not None:
             inner = [name for name in self._way.values if name not in graph.outputs]
         self._engine = Engine(graphfile.exposed(file, inner) if inner else file, threads=threads, inner=inner)
-        if graph is not None and self._way is None:
+        # A map as fine as the picture is the picture: its single px say nothing.
+        coarse = self._engine.map_shape[0] != self._engine.size_px
+        if graph is not None and self._way is None and coarse:
             self._tail = _Tail.of(graph, self._engine.map_shape, threads)
 
     @property

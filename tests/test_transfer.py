@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from conftest import draw
-from tellapart import api, features, learning, plans, transfer
+from tellapart import api, features, learning, looking, plans, transfer
 from tellapart import catalog as catalogs
 from tellapart.backbones import BACKBONES
 from tellapart.config import Transfer, budget_s
@@ -111,13 +111,13 @@ def test_each_beginning_of_the_order_has_its_share_of_every_class(tmp_path, make
     make_photos(tmp_path, n=90)
     make_photos(tmp_path, ("triangles",), n=30)
     catalog = catalogs.scan(tmp_path)
-    order = transfer._by_turns(catalog, range(len(catalog.entries)), seed=0)
+    order = looking.by_turns(catalog, range(len(catalog.entries)), seed=0)
     assert sorted(order) == list(range(210))
     for n in (14, 70, 140):
         labels = [catalog.entries[i].label for i in order[:n]]
         shares = [labels.count(name) for name in ("circles", "squares", "triangles")]
         assert shares == [n * 3 // 7, n * 3 // 7, n // 7]
-    assert order != transfer._by_turns(catalog, range(len(catalog.entries)), seed=1)
+    assert order != looking.by_turns(catalog, range(len(catalog.entries)), seed=1)
 
 
 def test_unreadable_pictures_are_named(photos, tmp_path, make_photos):

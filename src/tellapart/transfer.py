@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import hashlib
 import io
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +29,6 @@ from tellapart import (
     networks,
     preprocess,
     provenance,
-    splits,
     strangers,
 )
 from tellapart import bundle as bundles
@@ -42,14 +39,12 @@ from tellapart.engine import Engine
 from tellapart.errors import InputError
 from tellapart.evaluation import CROSS_VALIDATION, Evaluation
 from tellapart.files import counted
+from tellapart.looking import Looker, Sides, sides_of
 from tellapart.preprocess import Preprocess
 from tellapart.progress import Progress
-from tellapart.store import Store
 
 FIRST, FIRST_OF_CLASS = 1024, 32  # pictures of the first round: at least so many, and so many of a class
 POWER = 0.25  # errors fall with the number of pictures to this power, at best
-FEW = 500  # with fewer pictures in all there is no test split: each is answered by a head that did not see it
-TEST = 600  # pictures of a test split of ours, where that is less than a tenth: it tells accuracy within two points
 CHUNK = 512  # pictures looked at between two looks at the clock, where there is a budget
 FIRST_CHUNK = 64  # the first of them, which tells how fast it goes
 END_S = 3.0  # to fit, write and end, besides what grows with the number of pictures
@@ -75,16 +70,6 @@ class Result:
     reason: str  # in a sentence, what was done and why
 
 
-@dataclass(frozen=True, slots=True)
-class _Sides:
-    """Who learns and who judges: indices of entries."""
-
-    train: list[int]  # in the order in which they are looked at
-    validation: list[int]  # only where the user's own splits have one
-    test: list[int]
-    dropped: tuple[tuple[int, str], ...]
-
-
 def run(
     catalog: catalogs.Catalog,
     recipe: Transfer,
@@ -108,11 +93,11 @@ def run(
     """
     start = time.perf_counter()
     network, how = network or networks.find(recipe.backbone, recipe.size_px), Preprocess(recipe.size_px)
-    sides = _sides(catalog, seed, whole=k_fold is not None)
+    sides = sides_of(catalog, seed, whole=k_fold is not None)
     if k_fold is not None:  # the folds are judged by heads alone: a tuned network would need to be tuned for each
         recipe = dataclasses.replace(recipe, most=0, enough=0.0, fine_tune="never")
     with network.writer() as writer:
-        look = _Looker(catalog, features.Extractor(network, cache), progress)
+        look = Looker(catalog, features.Extractor(network, cache), progress)
         if deadline is None:
             train, fitted, rounds = _learn(catalog, recipe, sides.train, look, seed=seed)
             asked = sides.test
@@ -251,89 +236,12 @@ def run(
 
 def first(catalog: catalogs.Catalog, seed: int) -> list[int]:
     """The entries that `run` looks at in any case: those that judge, and the first to be learned from."""
-    sides = _sides(catalog, seed)
+    sides = sides_of(catalog, seed)
     return [*sides.train[: max(FIRST, FIRST_OF_CLASS * len(catalog.classes))], *sides.validation, *sides.test]
 
 
-class _Looker:
-    """Features of entries by index, looked up as they are asked for."""
-
-    def __init__(self, catalog: catalogs.Catalog, extractor: features.Extractor, progress: Progress) -> None:
-        self.extractor = extractor
-        self.failures: dict[str, str] = {}  # content hash -> reason
-        self.unreadable: set[int] = set()
-        self._entries = catalog.entries
-        self._groups = splits.groups(catalog.entries)
-        self._place = {name: i for i, name in enumerate(catalog.classes)}
-        self._progress = progress
-        self._stores: dict[str, Store] = {}  # content hash -> where its features are
-
-    def at(self, indices: Sequence[int], what: str) -> list[int]:
-        """Look at some entries; returns those that could be read."""
-        if not indices:
-            return []
-        store = self.extractor.extract(
-            self.files(indices),
-            lambda done, total: self._progress.update("Looking", done, total, f"{what} pictures"),
-        )
-        self._stores.update(dict.fromkeys(store.rows, store))
-        self.failures.update(store.failures)
-        self.unreadable.update(i for i in indices if self._entries[i].content in store.failures)
-        return [i for i in indices if i not in self.unreadable]
-
-    def features(self, indices: Sequence[int]) -> np.ndarray:
-        """Float16 (N, D) of entries that were looked at."""
-        found = []
-        for i in indices:
-            content = self._entries[i].content
-            store = self._stores[content]
-            found.append(store.values[store.rows[content]])
-        return np.stack(found)
-
-    def files(self, indices: Sequence[int]) -> list[tuple[str, str]]:
-        """Path and content hash of each entry."""
-        return [(self._entries[i].path, self._entries[i].content) for i in indices]
-
-    def groups(self, indices: Sequence[int]) -> np.ndarray:
-        """A number for the group of each entry, int64 (N,): copies and pictures of one group have the same."""
-        return np.unique([self._groups[i] for i in indices], return_inverse=True)[1]
-
-    def labels(self, indices: Sequence[int]) -> np.ndarray:
-        """The place of each entry's class, int64 (N,)."""
-        return np.array([self._place[self._entries[i].label] for i in indices], dtype=np.int64)
-
-
-def _sides(catalog: catalogs.Catalog, seed: int, *, whole: bool = False) -> _Sides:
-    """The user's own splits where there are some; else a test of a tenth or TEST, unless there are few, or `whole`."""
-    entries = catalog.entries
-    own = any(entry.split is not None for entry in entries)
-    few = not own and (whole or len(entries) < FEW)
-    share = min(0.1, max(TEST / max(len(entries), 1), 0.01))
-    assigned = splits.assign(entries, seed=seed, validation_fraction=0.0, test_fraction=0.0 if few else share)
-    return _Sides(
-        train=_by_turns(catalog, assigned.train, seed),
-        validation=list(assigned.validation),
-        test=list(assigned.test),
-        dropped=assigned.dropped,
-    )
-
-
-def _by_turns(catalog: catalogs.Catalog, indices: Sequence[int], seed: int) -> list[int]:
-    """An order in which each beginning has about the same share of every class; it hangs on contents and seed alone."""
-    of_class: dict[str, list[tuple[bytes, int]]] = defaultdict(list)
-    for i in indices:
-        entry = catalog.entries[i]
-        key = hashlib.blake2b(f"{seed} {entry.content}".encode(), digest_size=16).digest()
-        of_class[entry.label].append((key, i))
-    placed = []
-    for mine in of_class.values():
-        for place, (key, i) in enumerate(sorted(mine)):
-            placed.append(((place + 1) / len(mine), key, i))
-    return [i for *_, i in sorted(placed)]
-
-
 def _learn(
-    catalog: catalogs.Catalog, recipe: Transfer, order: list[int], look: _Looker, *, seed: int
+    catalog: catalogs.Catalog, recipe: Transfer, order: list[int], look: Looker, *, seed: int
 ) -> tuple[list[int], heads.Fit, list[dict[str, float]]]:
     """Rounds of looking and fitting: the pictures used, the last fit, and a row a round."""
     n_classes, rounds, used, start = len(catalog.classes), [], [], 0
@@ -356,7 +264,7 @@ def _learn(
         n *= 2
 
 
-def _look_until(deadline: float, sides: _Sides, look: _Looker) -> tuple[list[int], list[int]]:
+def _look_until(deadline: float, sides: Sides, look: Looker) -> tuple[list[int], list[int]]:
     """The training pictures looked at in the time there is, and the test pictures that there is time left for."""
     start = time.monotonic()
     used = look.at(sides.train[:FIRST_CHUNK], "training")
@@ -386,7 +294,7 @@ def _evenly(indices: list[int], n: int) -> list[int]:
     return [indices[i * len(indices) // n] for i in range(min(n, len(indices)))]
 
 
-def _fit(catalog: catalogs.Catalog, used: list[int], look: _Looker, *, seed: int) -> tuple[heads.Fit, dict[str, float]]:
+def _fit(catalog: catalogs.Catalog, used: list[int], look: Looker, *, seed: int) -> tuple[heads.Fit, dict[str, float]]:
     """Fit the head to pictures that were looked at; a row of the learning curve."""
     start = time.perf_counter()
     catalogs.check_usable(catalog, look.failures)
@@ -404,7 +312,7 @@ def _fit(catalog: catalogs.Catalog, used: list[int], look: _Looker, *, seed: int
 
 
 def _crossed(
-    catalog: catalogs.Catalog, used: list[int], look: _Looker, n_folds: int, *, seed: int, progress: Progress
+    catalog: catalogs.Catalog, used: list[int], look: Looker, n_folds: int, *, seed: int, progress: Progress
 ) -> heads.Crossed:
     """What heads that did not learn from a picture say of it, for all that were looked at."""
     return heads.cross_validated(
@@ -427,7 +335,7 @@ def _exactly(graph: bytes, how: Preprocess, paths: Sequence[str]) -> Told:
 
 
 def _job(
-    train: list[int], validation: list[int], test: list[int], fitted: heads.Fit, look: _Looker, *, seed: int
+    train: list[int], validation: list[int], test: list[int], fitted: heads.Fit, look: Looker, *, seed: int
 ) -> finetune.Job:
     """Who learns and who judges in fine-tuning: the user's own validation pictures where there are enough."""
     every = [*train, *validation]
@@ -451,7 +359,7 @@ def _by_head(head: backbones.Head, seen: np.ndarray) -> Told:
 def _judgement(
     told: dict[str, Told],
     sides: dict[str, list[int]],
-    look: _Looker,
+    look: Looker,
     classes: tuple[str, ...],
     fast: Told,
     exact: Told,
@@ -479,7 +387,7 @@ def _judgement(
 
 
 def _asked(
-    graph: bytes, how: Preprocess, look: _Looker, sides: dict[str, list[int]], progress: Progress
+    graph: bytes, how: Preprocess, look: Looker, sides: dict[str, list[int]], progress: Progress
 ) -> dict[str, Told]:
     """What a tuned graph says of each side that has pictures."""
     every = [i for some in sides.values() for i in some]
@@ -522,7 +430,7 @@ def forecast(
     catalog: catalogs.Catalog, recipe: Transfer, reason: str, *, cache: Path, network: networks.Network | None = None
 ) -> dict[str, Any]:
     """What `run` will do: its recipe and counts, and how long and how large, measured on a few pictures."""
-    sides = _sides(catalog, seed=0)
+    sides = sides_of(catalog, seed=0)
     counts = {"train": len(sides.train), "validation": len(sides.validation), "test": len(sides.test)}
     network = network or networks.find(recipe.backbone, recipe.size_px)
     extractor = features.Extractor(network, cache)

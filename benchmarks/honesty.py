@@ -9,6 +9,7 @@ it is named is the power.
 
 from __future__ import annotations
 
+import argparse
 import time
 
 import numpy as np
@@ -43,6 +44,7 @@ def named(seed: int, n: int, accuracy: float, dark: float) -> tuple[bool, bool]:
 
 def main() -> None:
     """Print both tables."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     for n, n_classes in ((2000, 2), (2000, 10), (20_000, 2), (100_000, 10)):
         one = drawn(n, n_classes, 0)
         start = time.perf_counter()

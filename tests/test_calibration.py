@@ -51,3 +51,13 @@ def test_no_answer_changes_and_the_error_of_calibration_falls():
     assert (before.argmax(axis=1) == after.argmax(axis=1)).all()
     assert metrics.expected_calibration_error(before, labels[test]) > 0.15
     assert metrics.expected_calibration_error(after, labels[test]) < 0.02
+
+
+def test_no_fold_has_a_part_in_its_own_temperature():
+    logits, labels = answers(300, 2.0, seed=7)
+    folds = np.arange(300) % 3
+    found = calibration.by_turns(logits, labels, folds)
+    first, others = folds == 0, folds != 0
+    expected = metrics.softmax(logits[first], calibration.temperature(logits[others], labels[others]))
+    np.testing.assert_allclose(found[first], expected)
+    np.testing.assert_allclose(found.sum(axis=1), 1)

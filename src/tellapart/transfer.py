@@ -21,6 +21,7 @@ import numpy as np
 
 from tellapart import (
     backbones,
+    calibration,
     features,
     finetune,
     judgement,
@@ -178,10 +179,15 @@ def run(
 
     def evaluation(side: str) -> Evaluation:
         logits, embedded = told[side]
+        labels, probabilities = look.labels(asked_of[side]), judged_by.probabilities(logits)
+        if side == CROSS_VALIDATION:  # these pictures set the temperature, and are not to judge it
+            n = len(labels)
+            turns = np.arange(n) * heads.FOLDS // n if crossed is None else crossed.folds
+            probabilities = calibration.by_turns(logits, labels, turns)
         return Evaluation(
             classes=catalog.classes,
-            probabilities=judged_by.probabilities(logits),
-            labels=look.labels(asked_of[side]),
+            probabilities=probabilities,
+            labels=labels,
             paths=tuple(catalog.entries[i].path for i in asked_of[side]),
             skipped=tuple(skipped) if side in ("test", CROSS_VALIDATION) else (),
             split=side,

@@ -23,7 +23,7 @@ LOGITS, EMBEDDING, FEATURE_MAP = "logits", "embedding", "feature_map"
 def session(graph: bytes, *, threads: int, spinning: bool = True) -> onnxruntime.InferenceSession:
     """ONNX Runtime's session of a graph. Raises BundleError where the bytes are no graph that it can open.
 
-    `spinning` lets its threads keep the cores while they wait for the next run: right where nothing else computes between.
+    `spinning` lets its threads keep the cores while they wait for the next run: right where nothing computes between.
     """
     # Its wheel reports to its maker and keeps an identifier in the home folder; read when it is first loaded.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"

@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 LOGITS, EMBEDDING, FEATURE_MAP = "logits", "embedding", "feature_map"
 
 
-def session(graph: bytes, *, threads: int) -> onnxruntime.InferenceSession:
-    """ONNX Runtime's session of a graph. Raises BundleError where the bytes are no graph that it can open."""
+def session(graph: bytes, *, threads: int, spinning: bool = True) -> onnxruntime.InferenceSession:
+    """ONNX Runtime's session of a graph. Raises BundleError where the bytes are no graph that it can open.
+
+    `spinning` lets its threads keep the cores while they wait for the next run: right where nothing computes between.
+    """
     # Its wheel reports to its maker and keeps an identifier in the home folder; read when it is first loaded.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
@@ -31,6 +34,7 @@ def session(graph: bytes, *, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
     options.log_severity_level = 3  # errors; they come as exceptions too
     # A graph may name files to read weights from; ours holds its own, so a folder is named that has no files.
     options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
@@ -61,7 +65,8 @@ class Engine:
     """
 
     def __init__(self, graph: bytes, *, threads: int | None = None, inner: Sequence[str] = ()) -> None:
-        self._session = session(graph, threads=threads or os.cpu_count() or 1)
+        # Whoever wants inner values computes with them, on the same cores.
+        self._session = session(graph, threads=threads or os.cpu_count() or 1, spinning=not inner)
         inputs, outputs = self._session.get_inputs(), [o.name for o in self._session.get_outputs()]
         if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or len(inputs[0].shape) != 4:
             raise BundleError("The graph must have one input, uint8 (B, S, S, 3). Get the bundle again, or train anew.")

@@ -207,14 +207,14 @@ def _near(
 
 
 def in_words(nearest: tuple[Neighbour, ...] | list[Neighbour]) -> str:
-    """The classes of the nearest training pictures: "its 5 nearest training pictures: 4 dogs, 1 cats"."""
+    """The classes of the nearest training pictures: "its 5 nearest training pictures: 4 × dogs, 1 × cats"."""
     n = len(nearest)
     which = "its nearest training picture" if n == 1 else f"its {n} nearest training pictures"
     labels = [each.label for each in nearest if each.label is not None]
     if not labels:
         return which
     counts = sorted(((labels.count(name), name) for name in dict.fromkeys(labels)), key=lambda each: -each[0])
-    return f"{which}: {', '.join(f'{n} {shown(name)}' for n, name in counts)}"
+    return f"{which}: {', '.join(f'{n} × {shown(name)}' for n, name in counts)}"
 
 
 def percent(share: float) -> str:

@@ -95,7 +95,9 @@ def test_a_network_of_keras_goes_the_whole_road(home, photos, tmp_path):
     np.testing.assert_allclose(engine.feature_map(pixels), expected, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(outputs.embedding, expected.mean((1, 2)), rtol=1e-3, atol=1e-3)
     # Features of weights that are drawn hardly vary, and the head, which standardises them, enlarges what is rounded.
-    np.testing.assert_allclose(got.keras_model.predict(pixels, verbose=0), outputs.logits, atol=0.05)
+    np.testing.assert_allclose(
+        got.keras_model.predict(pixels, verbose=0), outputs.logits / got.bundle.manifest["temperature"], atol=0.05
+    )
     assert {type(layer).__module__.split(".")[0] for layer in got.keras_model.layers} == {"keras"}
 
 
@@ -217,7 +219,9 @@ def test_a_network_of_one_s_own_goes_the_whole_road(own, photos, tmp_path, monke
     outputs = Engine(got.bundle.members["model.onnx"]).run(pixels)
     seen = keras.Model(model.inputs[0], model.layers[-1].input).predict(pixels.astype("float32"), verbose=0)
     np.testing.assert_allclose(outputs.embedding, seen, rtol=1e-3, atol=1e-4)
-    np.testing.assert_allclose(got.keras_model.predict(pixels, verbose=0), outputs.logits, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        got.keras_model.predict(pixels, verbose=0), outputs.logits / manifest["temperature"], rtol=1e-3, atol=1e-3
+    )
     nodes = {node.op_type for node in _nodes(got.bundle.members["model.onnx"])}
     assert "BatchNormalization" not in nodes
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import os
 import subprocess
@@ -14,7 +15,7 @@ import pytest
 from tellapart import copies, sorting
 from tellapart.classifier import Classifier
 from tellapart.errors import OutputError
-from tellapart.predict import NO_SUCH_FILE, Prediction, Predictor
+from tellapart.predict import NO_SUCH_FILE, Prediction
 from tellapart.sorting import Sorter, folder_names
 
 CLASSES = ("cats", "dogs")
@@ -335,12 +336,8 @@ def test_a_classifier_sorts_a_folder_into_itself(trained: Classifier, tmp_path: 
 
 
 def test_declined_pictures_are_apart(trained: Classifier, photos: Path, tmp_path: Path, monkeypatch) -> None:
-    real = Predictor.ranked
-
-    def ranked(self, path, probabilities):
-        return Prediction(path, None, 0.5, unknown=True) if "circle_00" in path else real(self, path, probabilities)
-
-    monkeypatch.setattr(Predictor, "ranked", ranked)
+    strict = dataclasses.replace(trained.predictor.guards, confidence=2.0)  # nobody is so sure
+    monkeypatch.setattr(trained.predictor, "guards", strict)
     result = trained.sort(sorted(photos.glob("circles/circle_00*")), tmp_path / "to")
     assert result.copied == {"unknown": 10}
 

@@ -13,6 +13,7 @@ import dataclasses
 import io
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from tellapart import (
     features,
     finetune,
     judgement,
-    kerasfile,
     metrics,
     networks,
     preprocess,
@@ -54,7 +54,7 @@ JUDGES = 0.1  # validation pictures of the user's own judge a fine-tuning from t
 FIT_SHARE = 0.1  # time to fit, as a share of the time to look
 TEST_SHARE = 0.3  # of the pictures that a budget allows, at most, for the test
 ALONE = "the only one of its class: no model that has not seen it knows the class"
-CHECKED = 32  # pictures that the finished graph answers too, to see how well it agrees with the features
+CHECKED = 16  # pictures that the finished graph answers too, to see how well it agrees with the features
 BATCH = 8  # pictures that it sees at once
 
 Told = tuple[np.ndarray, np.ndarray]  # of a side's pictures: logits, float32 (N, C), and embeddings, float16 (N, D)
@@ -153,18 +153,17 @@ def run(
             asked_of[side] = [train[i] for i in held_out.held_out]
             # By heads that did not see them.
             told[side] = np.log(np.maximum(held_out.answers, 1e-30)), seen[held_out.held_out]
-        side = "test" if test else "train"
-        some = _evenly(list(range(len(asked_of[side]))), CHECKED)
-        exact = _exactly(graph, how, [catalog.entries[asked_of[side][i]].path for i in some])
-        fast = told[side][0][some], told[side][1][some]
-        judged_by = _judgement(told, asked_of, look, catalog.classes, fast, exact, seed=seed)
         progress.update("Saving", 0, 1)
-        head = head.tempered(judged_by.temperature)  # so that Keras' own answers are the calibrated ones too
-        if tuned.tensors is None:
-            keras_file = writer.write(head)
-        else:
-            assert isinstance(writer, kerasfile.Writer)
-            keras_file = writer.write(head, tuned.tensors)
+        judges = "validation" if "validation" in told else CROSS_VALIDATION
+        hot = calibration.temperature(told[judges][0], look.labels(asked_of[judges]))
+        with ThreadPoolExecutor(1) as pool:  # Keras writes meanwhile; its own answers are the calibrated ones too
+            written = pool.submit(writer.write, *_parts(head.tempered(hot), tuned))
+            side = "test" if test else "train"
+            some = _evenly(list(range(len(asked_of[side]))), CHECKED)
+            exact = _exactly(graph, how, [catalog.entries[asked_of[side][i]].path for i in some])
+            fast = told[side][0][some], told[side][1][some]
+            judged_by = _judgement(told, asked_of, look, catalog.classes, fast, exact, seed=seed)
+            keras_file = written.result()
         progress.update("Saving", 1, 1)
     skipped = sorted(
         [
@@ -356,6 +355,11 @@ def _job(
     answers = heads.probabilities(head, look.features([every[i] for i in outside]))
     others = len(test) + len(every) - len(inside) - len(outside)
     return finetune.Job(look.files(every), labels, inside, outside, head, answers, others)
+
+
+def _parts(head: backbones.Head, tuned: finetune.Outcome) -> tuple[Any, ...]:
+    """What a writer is to write: the head, and the weights of the backbone where they are not its own any more."""
+    return (head,) if tuned.tensors is None else (head, tuned.tensors)
 
 
 def _by_head(head: backbones.Head, seen: np.ndarray) -> Told:

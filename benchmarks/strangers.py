@@ -149,8 +149,11 @@ def rows_of(case: Case) -> Iterator[tuple[str, str, float, list[tuple[float, flo
     """Stranger set, score, area, and (own answered, strangers refused) at each target, where ours."""
     from tellapart import strangers
 
-    known, held = strangers.fit_and_score(case.embeddings, case.labels, case.n_classes, logits=case.frozen)
-    if case.held_out is not None:
+    if case.held_out is None:
+        assert case.frozen is not None
+        known, held = strangers.fit_and_score(case.embeddings, case.labels, case.n_classes, logits=case.frozen)
+    else:
+        known = strangers.fit(case.embeddings, case.labels, case.n_classes)
         known = known.settled(case.held_out.embeddings, case.held_out.logits)
         held = np.sort(known.scores(case.held_out.embeddings, case.held_out.logits))
     if case.ways is not None:

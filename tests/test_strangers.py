@@ -136,11 +136,13 @@ def test_of_many_pictures_some_are_taken_of_every_class():
     assert (np.diff(some) > 0).all()
 
 
-def test_without_logits_doubt_does_not_count_until_it_is_settled():
+def test_settled_or_not_the_parts_are_the_same():
     embeddings, labels, logits = own(90)
     known = strangers.fit(embeddings, labels, 3)
-    assert known.scores(embeddings, logits) == pytest.approx(known.scores(embeddings, 0 * logits))
-    assert np.isfinite(known.settled(embeddings, logits).weight).all()
+    settled = known.settled(embeddings, logits)
+    np.testing.assert_array_equal(known.parts(embeddings, logits), settled.parts(embeddings, logits))
+    assert np.isfinite(settled.weight).all()
+    assert (settled.weight != known.weight).all()
 
 
 def test_it_is_read_as_it_was_written():

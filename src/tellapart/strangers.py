@@ -139,23 +139,14 @@ class Strangers:
         return dataclasses.replace(self, middle=parts.mean(axis=0), weight=weight)
 
 
-def fit(
-    embeddings: np.ndarray,
-    labels: np.ndarray,
-    n_classes: int,
-    *,
-    logits: np.ndarray | None = None,
-    groups: np.ndarray | None = None,
-    seed: int = 0,
-) -> Strangers:
+def fit(embeddings: np.ndarray, labels: np.ndarray, n_classes: int, *, seed: int = 0) -> Strangers:
     """Learn from embeddings of training pictures, float (N, D), and their labels, int (N,), 0 to `n_classes` - 1.
 
-    Args:
-        logits: float (N, C), of each picture by a head that did not learn from it, as far as known: rows of NaN
-            otherwise. Without them `doubtful` does not count, unless `Strangers.settled` is called.
-        groups: int (N,), pictures of one group are held out together.
+    The parts are not standardised yet: that is what `Strangers.settled` does, by pictures that were not learned from.
     """
-    return fit_and_score(embeddings, labels, n_classes, logits=logits, groups=groups, seed=seed)[0]
+    labels = np.asarray(labels, np.int64)
+    some = _some(labels, seed)
+    return _geometry(_unit(embeddings[some]), labels[some], n_classes, seed)
 
 
 def fit_and_score(
@@ -163,11 +154,17 @@ def fit_and_score(
     labels: np.ndarray,
     n_classes: int,
     *,
-    logits: np.ndarray | None = None,
+    logits: np.ndarray,
     groups: np.ndarray | None = None,
     seed: int = 0,
 ) -> tuple[Strangers, np.ndarray]:
-    """`fit`, and the scores of these pictures, each by a fit of others, float64, rising: those whose logits are known.
+    """`fit`, settled by the pictures that it learned from, in folds, and the scores of these, float64, rising.
+
+    Args:
+        embeddings, labels, n_classes: as for `fit`.
+        logits: float (N, C), of each picture by a head that did not learn from it; rows of NaN where there is none, and
+            such a picture gets no score.
+        groups: int (N,), pictures of one group are held out together.
 
     The scores serve where the network did not learn from these pictures, as a frozen one. Pictures that it learned from
     stand nearer together than new ones do: there `Strangers.settled` and `scores` of other pictures serve.
@@ -177,7 +174,7 @@ def fit_and_score(
     labels = np.asarray(labels, np.int64)
     some = _some(labels, seed)
     values, labels = _unit(embeddings[some]), labels[some]
-    told = np.zeros((len(some), 1)) if logits is None else logits[some]
+    told = logits[some]
     groups = None if groups is None else groups[some]
     whole = _geometry(values, labels, n_classes, seed)
     parts = [np.zeros((0, 3))]
@@ -187,8 +184,6 @@ def fit_and_score(
     found = np.concatenate(parts)
     found = found[~np.isnan(found).any(axis=1)]
     whole = whole._settled(found if len(found) >= FEW else whole.parts(values, told))
-    if logits is None:
-        whole.weight[2] = 0
     return whole, np.sort(whole._joined(found))
 
 

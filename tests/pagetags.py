@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
 VOID = {"meta", "link", "img", "input", "wbr", "br"}
@@ -40,3 +41,15 @@ class Tags(HTMLParser):
     @property
     def words(self) -> str:
         return " ".join(" ".join(self.text).split())
+
+
+def check_inert(page: Tags) -> None:
+    """Nothing in a page can be run or fetched but its own script and style."""
+    for tag, attributes in page.found:
+        assert tag not in {"iframe", "object", "embed", "base", "b onerror"}
+        for name, value in attributes.items():
+            assert not name.startswith("on")
+            assert name != "style"
+            if name in {"src", "href"}:
+                assert re.match(r"data:image/|data:,$|#", value or ""), value
+    assert len(page.all("script")) == len(page.all("style")) == 1

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
-from tellapart import pictures
+from tellapart import exif, pictures
 from tellapart.errors import PictureError
 
 SOURCE = Path(pictures.__file__).parents[1]
@@ -519,7 +519,7 @@ def test_the_orientation_is_read_as_pillow_reads_it(order, kind):
         block = exif_block(value, order, kind)
         reader = Image.Exif()
         reader.load(block)
-        assert pictures._exif_orientation(block) == reader[0x0112] == value
+        assert exif.orientation(block) == reader[0x0112] == value
 
 
 def test_a_damaged_exif_block_never_makes_a_picture_unreadable():
@@ -550,7 +550,7 @@ def test_a_damaged_exif_block_never_makes_a_picture_unreadable():
         block = bytearray(good)
         for _ in range(3):
             block[chance.randrange(len(block))] = chance.randrange(256)
-        assert pictures._exif_orientation(bytes(block)) in range(1, 9)
+        assert exif.orientation(bytes(block)) in range(1, 9)
 
 
 # --- animations and pages

@@ -10,7 +10,7 @@ import pytest
 
 from reportscenes import FACTS, bundle, drawn, evaluation, png, warmed
 from tellapart import reportpage
-from test_browser import DESKTOP, PHONE, browser, open_page  # noqa: F401 (fixtures)
+from test_browser import DESKTOP, PHONE, browser, fits, open_page  # noqa: F401 (fixtures)
 
 
 @pytest.fixture(scope="module")
@@ -43,17 +43,7 @@ def test_nothing_hangs_over_the_edge(
 ):
     page = open_page(size, scheme, request.getfixturevalue(which))
     page.evaluate("() => document.querySelectorAll('details').forEach((each) => { each.open = true; })")
-    assert page.evaluate("document.documentElement.scrollWidth") == size["width"]
-    over = """() => [...document.querySelectorAll("main *, header *, footer *")].filter((each) => {
-        const box = each.getBoundingClientRect();
-        const outside = box.right > innerWidth + 1 || box.left < -1;
-        return box.width && outside && !each.closest(".scroll, pre, .unseen, svg");
-    }).map((each) => each.outerHTML.slice(0, 80))"""
-    assert page.evaluate(over) == []
-    page.wait_for_function("[...document.images].every((each) => each.complete)")
-    assert page.evaluate("[...document.images].every((each) => each.naturalWidth > 1)")
-    ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (sum(map(int, ground[4:-1].split(","))) < 100) is (scheme == "dark")
+    fits(page, size, scheme)
 
 
 @pytest.mark.parametrize("which", ["report", "many"])

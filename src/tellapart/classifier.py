@@ -28,6 +28,7 @@ from tellapart.explain import Explainer
 from tellapart.explanations import Explanation
 from tellapart.files import shown
 from tellapart.guards import Targets
+from tellapart.marking import marked
 from tellapart.predict import Prediction, Predictor, Question, questions
 from tellapart.progress import Progress
 from tellapart.sorting import Sorted, Sorter
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
     import keras
 
 PathLike = str | os.PathLike[str]
-DECLINED = "declined"  # why a picture was, where nothing more is known
 
 
 class Reading(TypedDict, total=False):
@@ -237,40 +237,23 @@ class Classifier:
                 f"Every class of {shown(os.fspath(photos))} must be one of the model's "
                 f"({_listed(self.classes)}); it also has {_listed(strange)}. Rename or take away these."
             )
-        place = {name: i for i, name in enumerate(self.classes)}
-        seen = set(self.bundle.splits().get("train", ()))
-        rows, labels_seen, paths, trained_on, skipped, declined = [], [], [], [], [], []
         looks = divisions.Looks()
         answers = self.predictor.answers((Question(entry.path) for entry in entries), look=looks.look)
-        for i, (entry, answer) in enumerate(zip(entries, answers, strict=True)):
-            if answer.error is not None:
-                skipped.append((entry.path, answer.error))
-            else:
-                rows.append(list(answer.probabilities.values()))
-                labels_seen.append(place[entry.label])
-                paths.append(entry.path)
-                trained_on.append(entry.content in seen)
-                declined.append((answer.reason or DECLINED) if answer.unknown else "")
-            said.update("Answering", i + 1, len(entries))
-        here = (s for s in catalog.skipped if taken in (None, "all") or s.split in (None, taken))
-        skipped = sorted([*skipped, *((s.path, s.reason) for s in here)])
-        if not rows:
+        evaluation = marked(
+            self.bundle,
+            entries,
+            said.counted("Answering", answers, len(entries)),
+            skipped=[(s.path, s.reason) for s in catalog.skipped if taken in (None, "all") or s.split in (None, taken)],
+            split=taken,
+            notes=catalog.notes,
+        )
+        if not evaluation.n:
+            skipped = evaluation.skipped
             example = f", e.g. {shown(skipped[0][0])}: {skipped[0][1]}" if skipped else ""
             raise InputError(
                 f"None of the {len(skipped):,} pictures of {shown(os.fspath(photos))} could be read{example}. "
                 f"Give pictures that open."
             )
-        evaluation = Evaluation(
-            classes=self.classes,
-            probabilities=np.array(rows),
-            labels=np.array(labels_seen),
-            paths=tuple(paths),
-            skipped=tuple(skipped),
-            split=taken,
-            trained_on=np.array(trained_on),
-            notes=catalog.notes,
-            declined=tuple(declined) if any(declined) else (),
-        )
         named = {f"{role}_column": reading.get(f"{role}_column") for role in ("path", "label", "split")}
         kinds = divisions.of(
             evaluation.paths, evaluation.labels.tolist(), catalog, looks, reading.get("labels"), slice_by, **named

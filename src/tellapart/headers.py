@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart import pictures
+from tellapart import exif, pictures
 
 COLOURS = ("colour", "grey", "palette", "CMYK")  # how the file holds them; transparency is a fact of its own
 CAMERA_TAGS, SOFTWARE_TAG, ORIENTATION_TAG = (0x010F, 0x0110), 0x0131, 0x0112  # Make and Model (CIPA DC-008)
@@ -116,9 +116,9 @@ def _of_exif(block: bytes) -> dict[str, Any]:
 
 def _of_jpeg(data: bytes) -> Header:
     facts: dict[str, Any] = {}
-    exif, luminance = b"", None
+    block, luminance = b"", None
     digest = hashlib.blake2b(digest_size=4)
-    for marker, start, end in pictures.jpeg_segments(data):
+    for marker, start, end in exif.jpeg_segments(data):
         payload = data[start:end]
         if marker == 0xDB:  # quantisation tables (B.2.4.1)
             digest.update(payload)
@@ -133,10 +133,10 @@ def _of_jpeg(data: bytes) -> Header:
         elif marker == 0xE0 and payload[:5] == b"JFIF\0" and payload[7] in {1, 2}:  # units: inch, centimetre
             dots = int.from_bytes(payload[8:10], "big")
             facts["dpi"] = dots if payload[7] == 1 else round(dots * 2.54)
-        elif marker == 0xE1 and not exif and payload[:6] == b"Exif\0\0":
-            exif = payload
+        elif marker == 0xE1 and not block and payload[:6] == b"Exif\0\0":
+            block = payload
     facts["quality"] = 0 if luminance is None else _quality(luminance)
-    return Header(**facts, **_of_exif(exif), tables=int.from_bytes(digest.digest(), "little") or 1)
+    return Header(**facts, **_of_exif(block), tables=int.from_bytes(digest.digest(), "little") or 1)
 
 
 def _of_others(data: bytes, format: str) -> Header:
@@ -153,7 +153,7 @@ def _of_others(data: bytes, format: str) -> Header:
             bits=_bits(data, format, mode, getattr(image, "tag_v2", {})),
             animated=bool(getattr(image, "is_animated", False)),
             dpi=int(min(max(round(float(dots)), 0), 65535)),
-            **_of_exif(pictures.exif_block(info)),
+            **_of_exif(exif.of_pillow(info)),
         )
 
 

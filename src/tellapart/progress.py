@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 SHOW_AFTER_S = 1.0  # a stage that is through sooner needs no bar
 
@@ -20,6 +23,12 @@ class Progress:
 
     def update(self, stage: str, done: int, total: int, detail: str = "") -> None:
         """`done` of `total` of a stage; `detail` is one line beside the bar."""
+
+    def counted(self, stage: str, items: Iterable[T], total: int) -> Iterator[T]:
+        """The items as they are, each told of as done once the next one is asked for."""
+        for i, item in enumerate(items):
+            yield item
+            self.update(stage, i + 1, total)
 
     def note(self, text: str) -> None:
         """A sentence that a person should read."""

@@ -10,16 +10,14 @@ import itertools
 import time
 from collections.abc import Sequence
 
-import numpy as np
-
 from tellapart import compare
 from tellapart.bundle import Bundle
 from tellapart.catalog import Entry
 from tellapart.changes import Speed
 from tellapart.compare import Comparison
 from tellapart.errors import InputError
-from tellapart.evaluation import Evaluation
 from tellapart.files import shown
+from tellapart.marking import marked
 from tellapart.predict import Prediction, Predictor, Question
 from tellapart.progress import Progress
 
@@ -73,7 +71,8 @@ def run(
         )
     *answers, speed = ask(rivals, shared, progress)
     a, b = (
-        _evaluation(bundle, shared, told, skipped, split, notes) for bundle, told in zip(bundles, answers, strict=True)
+        marked(bundle, shared, told, skipped=skipped, split=split, notes=notes)
+        for bundle, told in zip(bundles, answers, strict=True)
     )
     left_out = sorted({entry.label for entry in entries} - set(classes))
     counts = [(name, sum(entry.label == name for entry in entries)) for name in left_out]
@@ -84,30 +83,3 @@ def run(
 
 def _size(bundle: Bundle) -> int:
     return sum(map(len, bundle.members.values()))
-
-
-def _evaluation(
-    bundle: Bundle,
-    entries: Sequence[Entry],
-    answers: Sequence[Prediction],
-    skipped: Sequence[tuple[str, str]],
-    split: str | None,
-    notes: tuple[str, ...],
-) -> Evaluation:
-    place = {name: i for i, name in enumerate(bundle.classes)}
-    seen = set(bundle.splits().get("train", ()))
-    read = [(entry, answer) for entry, answer in zip(entries, answers, strict=True) if answer.error is None]
-    unread = [(answer.path, answer.error) for answer in answers if answer.error is not None]
-    return Evaluation(
-        classes=bundle.classes,
-        probabilities=np.array([list(answer.probabilities.values()) for _, answer in read]).reshape(
-            len(read), len(bundle.classes)
-        ),
-        labels=np.array([place[entry.label] for entry, _ in read], np.int64),
-        paths=tuple(entry.path for entry, _ in read),
-        skipped=tuple(sorted([*skipped, *unread])),
-        split=split,
-        trained_on=np.array([entry.content in seen for entry, _ in read], bool),
-        notes=notes,
-        declined=tuple((answer.reason or "declined") if answer.unknown else "" for _, answer in read),
-    )

@@ -248,3 +248,10 @@ def test_lead_slope_is_the_gradient_of_lead() -> None:
             moved[0, i] = 1e-5
             measured = (lead(logits + moved, wanted) - lead(logits - moved, wanted))[0] / 2e-5
             assert slope[i] == pytest.approx(measured, abs=1e-4)
+
+
+def test_one_look_gives_the_heat_map_and_the_embedding(trained: Classifier, photos: Path) -> None:
+    square = preprocess.load(next(photos.rglob("*.png")), trained.predictor.preprocess)
+    heat, embedding = trained.explainer.look(square, 1)
+    np.testing.assert_allclose(heat, trained.explainer.heat(square[None], [1])[0], atol=1e-6)
+    np.testing.assert_allclose(embedding, trained.predictor.embeddings(square[None])[0], rtol=1e-5, atol=1e-6)

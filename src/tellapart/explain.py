@@ -23,7 +23,7 @@ import numpy as np
 from tellapart import gradients, graphfile, metrics, tails
 from tellapart.bundle import Bundle
 from tellapart.deletions import Deletion, lead, measured
-from tellapart.engine import FEATURE_MAP, LOGITS, Engine, session
+from tellapart.engine import EMBEDDING, FEATURE_MAP, LOGITS, Engine, session
 from tellapart.errors import BundleError, SettingsError
 from tellapart.nearest import Neighbour, Space
 
@@ -90,11 +90,18 @@ class Explainer:
                 f"got {asked.tolist()}. Give one for each."
             )
         if self._way is not None:
-            return np.stack([_scaled(self._moved(*each)) for each in zip(squares, asked, strict=True)])
+            return np.stack([_scaled(self._moved(*each)[0]) for each in zip(squares, asked, strict=True)])
         if self._tail is None:
             return np.stack([_scaled(self._covered(*each)) for each in zip(squares, asked, strict=True)])
         maps = self._engine.feature_map(squares)
         return np.stack([_scaled(self._tail.lost(*each)) for each in zip(maps, asked, strict=True)])
+
+    def look(self, square: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+        """The heat map of one picture, uint8 (S, S, 3), float32 (h, w), and its embedding, float32 (D,)."""
+        if self._way is None:
+            return self.heat(square[None], [wanted])[0], self.embeddings(square[None])[0]
+        added, embedding = self._moved(square, wanted)  # one pass through the network gives both
+        return _scaled(added), embedding
 
     def deletion(self, square: np.ndarray, heat: np.ndarray, wanted: int) -> Deletion:
         """What deleting the hot tenth of a picture, uint8 (S, S, 3), does to a class, and what as much elsewhere.
@@ -123,12 +130,12 @@ class Explainer:
             self._space = Space(self._bundle.embeddings(), contents, _labels(self._bundle, len(contents)))
         return self._space.nearest(embeddings, k)
 
-    def _moved(self, square: np.ndarray, wanted: int) -> np.ndarray:
-        """What each place of the inner map adds to the lead, to first order, float64 (h, w)."""
+    def _moved(self, square: np.ndarray, wanted: int) -> tuple[np.ndarray, np.ndarray]:
+        """What each place of the inner map adds to the lead, to first order, float64 (h, w); the embedding (D,)."""
         assert self._way is not None
-        known = self._engine.values(square[None], [LOGITS, *self._way.values])
+        known = self._engine.values(square[None], list(dict.fromkeys([LOGITS, EMBEDDING, *self._way.values])))
         slope = self._way.back(known, _lead_slope(known[LOGITS], wanted))
-        return _smoothed((slope * known[self._way.inner])[0].sum(0, dtype=np.float64))
+        return _smoothed((slope * known[self._way.inner])[0].sum(0, dtype=np.float64)), known[EMBEDDING][0]
 
     def _covered(self, square: np.ndarray, wanted: int) -> np.ndarray:
         """What the lead loses where a part of the picture is covered with its mean colour, float64 (h, w)."""

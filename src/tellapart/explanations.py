@@ -110,7 +110,8 @@ def explained(
         whole = pictures.read(source, at_least_px=SIDE_PX).pixels
     else:
         square, whole = preprocess.fit(source, how), source
-    heat = explain.enlarged(explainer.heat(square[None], [wanted])[0], how.size_px)
+    small, embedding = explainer.look(square, wanted)
+    heat = explain.enlarged(small, how.size_px)
     return Explanation(
         path=answer.path,
         label=named,
@@ -118,7 +119,7 @@ def explained(
         answer=answer,
         heat=heat,
         picture=seen(whole, how.fit),
-        nearest=tuple(explainer.nearest(explainer.embeddings(square[None]))[0]),
+        nearest=tuple(explainer.nearest(embedding[None])[0]),
         deletion=explainer.deletion(square, heat, wanted) if deletion else None,
     )
 

@@ -68,7 +68,8 @@ def report(
     start = time.perf_counter()
     evaluation = loaded.evaluate(photos, split=split, progress=progress, **reading)
     seconds = time.perf_counter() - start
-    known = facts(loaded, evaluation, name=name, command=command) | {"seconds": seconds}
+    rate = (evaluation.n + len(evaluation.skipped)) / seconds
+    known = facts(loaded, evaluation, name=name, command=command) | {"pictures_per_second": rate}
     if not isinstance(model, Classifier):
         known["bundle_bytes"] = os.path.getsize(model)
     save(loaded, evaluation, page, card=card, known=known, heat=heat, force=force)

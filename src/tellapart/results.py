@@ -46,7 +46,7 @@ def costs(bundle: Bundle, facts: Mapping[str, Any]) -> list[tuple[str, str]]:
     if seconds := facts.get("seconds_per_picture"):
         found.append(("One picture, from file to answer", f"{1000 * seconds:.0f} ms"))
     if rate := facts.get("pictures_per_second"):
-        found.append(("Many pictures", f"{rate:,.0f} a second" if rate >= 1 else f"{1 / rate:.1f} s each"))
+        found.append(("Many, from their files", f"{rate:,.0f} a second" if rate >= 1 else f"{1 / rate:.1f} s each"))
     if facts.get("machine"):
         found.append(("Measured on", str(facts["machine"])))
     if facts.get("bundle_bytes"):

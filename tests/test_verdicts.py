@@ -132,3 +132,11 @@ def test_nothing_to_fix_is_nothing():
 def test_many_classes_are_named_in_part():
     one = evaluation([[5 if i == j else 0 for j in range(7)] for i in range(7)])
     assert verdicts.named(one, range(7)) == "“class 0”, “class 1”, “class 2”, “class 3” and 3 more"
+
+
+def test_a_weak_class_is_told_in_one_sentence():
+    one = of([82, 18], [40, 60])
+    says = {fix.title: fix.says for fix in verdicts.fixes(one, one, {})}
+    assert says["Weak at “dogs”"] == (
+        "Of its 100 pictures 60 % are found; 77 % of the answers “dogs” are right. Give it more of these."
+    )

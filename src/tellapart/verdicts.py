@@ -247,11 +247,8 @@ def _weak(judged: Evaluation) -> Iterator[Fix]:
         name = shown(judged.classes[i])
         one = judged.per_class[judged.classes[i]]
         says = f"Of its {counted(one.support, 'picture')} {percent(one.recall or 0)} are found"
-        says += (
-            "."
-            if one.precision is None
-            else f"; {percent(one.precision)} of the answers “{shown(judged.classes[i])}” are right."
-        )
+        if one.precision is not None:
+            says += f"; {percent(one.precision)} of the answers “{name}” are right"
         yield Fix("warning", f"Weak at “{name}”", f"{says}. Give it more of these.", "classes")
 
 

@@ -7,6 +7,8 @@ into the sample programs of runtimes whose graph begins at squares, so it stands
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 
 # ---- below this line: as it stands in sample.py ----
@@ -35,7 +37,8 @@ def shrunk(picture, to_height, to_width):
     for axis, length, to_length in ((1, width, to_width), (0, height, to_height)):
         index, share = areas(length, to_length)
         share = share[..., None] if axis else share[..., None, None]
-        picture = sum(picture.take(index[:, k], axis) * share[:, k] for k in range(index.shape[1]))
+        taps = (picture.take(index[:, k], axis) * share[:, k] for k in range(index.shape[1]))
+        picture = functools.reduce(np.add, taps)
     return np.rint(picture).clip(0, 255).astype(np.uint8)
 
 

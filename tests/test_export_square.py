@@ -1,10 +1,14 @@
 """The resize of sample programs against OpenCV's."""
 
+import runpy
+
 import numpy as np
 import pytest
 
 from tellapart import preprocess
-from tellapart.export.square import square
+from tellapart.export import sampletext
+
+square = runpy.run_path(str(sampletext.FOLDER / "shared.py"))["square"]
 
 SHAPES = [
     (1, 1), (1, 90), (3, 31), (32, 32), (64, 64), (64, 32), (96, 128), (448, 320), (33, 31), (31, 33),

@@ -1,7 +1,7 @@
 """What stands before and behind a network, as TensorFlow operations: the square, and how strange a picture is.
 
-`square` is `export.square` once more, for a batch whose height and width are known only when it is asked: the same
-arithmetic in the same order, so the same pixels. `strangeness` is `strangers.Strangers.scores`.
+`square` is that of `samples/shared.py` once more, for a batch whose height and width are known only when it is asked:
+the same arithmetic in the same order, so the same pixels. `strangeness` is `strangers.Strangers.scores`.
 """
 
 from __future__ import annotations
@@ -110,7 +110,11 @@ def strangeness(known: strangers.Strangers, embedding: Any, logits: Any) -> Any:
     best = tf.reduce_max(logits, axis=1, keepdims=True)
     first = tf.one_hot(tf.argmax(logits, axis=1), logits.shape[1])
     others = tf.reduce_sum(tf.exp(logits - best) * (1 - first), axis=1)
-    parts = (tf.math.log(tf.maximum(rest, strangers.LEAST)), -tf.reduce_max(towards, axis=1), tf.math.log(others + 1e-15))
+    parts = (
+        tf.math.log(tf.maximum(rest, strangers.LEAST)),
+        -tf.reduce_max(towards, axis=1),
+        tf.math.log(others + 1e-15),
+    )
     score = tf.zeros_like(rest)
     for part, middle, weight in zip(parts, known.middle, known.weight, strict=True):
         score += tf.maximum((part - np.float32(middle)) * np.float32(weight), strangers.LOWEST)

@@ -201,7 +201,7 @@ def _judged(
     max_loss: float,
 ) -> dict[str, Any]:
     """Accuracy before and after, on pictures that did not calibrate. Raises ExportError where too much is lost."""
-    rows = gate.asked(folder, judges.squares, answers)
+    rows = gate.asked(folder, list(judges.squares), answers)
     told = np.array([[row["probabilities"][name] for name in bundle.classes] for row in rows])
     before, after = (float((each.argmax(axis=1) == judges.labels).mean()) for each in (judges.probabilities, told))
     apart = np.abs(told - judges.probabilities).max(axis=1)

@@ -109,6 +109,7 @@ def _graphs(graph: bytes, squares: np.ndarray) -> Iterator[bytes]:
                 extra_options={},
             )
             quantizer.quantize_model()
+            quantizer.model.topological_sort()
             yield quantizer.model.model.SerializeToString()
 
 

@@ -115,7 +115,7 @@ function shares(length, n, block) {
 }
 
 // To the nearest whole number, a half to the even one.
-function even(value) {
+export function even(value) {
   const floor = Math.floor(value);
   const rest = value - floor;
   if (rest !== 0.5) return rest < 0.5 ? floor : floor + 1;

@@ -15,8 +15,8 @@ A bundle is a zip with a fixed list of members:
 `golden.npz`        drawn pictures and its answers to them, by which exports are checked; may be missing
 ==================  ==========================================================================================
 
-Nothing in it is a pickle, and it holds no pictures of anybody. Reading trusts nothing: names, counts, sizes and the version
-are checked before a member is opened, and the hashes before one is used.
+Nothing in it is a pickle, and it holds no pictures of its user. Reading trusts nothing: names, counts, sizes and the
+version are checked before a member is opened, and the hashes before one is used.
 """
 
 from __future__ import annotations

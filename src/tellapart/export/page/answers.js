@@ -1,5 +1,7 @@
 // What the network says of a picture, as an answer: the same words and the same thresholds as `tellapart predict`.
 
+import { even } from "./resize.js";
+
 // `probabilities` in the order of the classes, `score` of strangeness or null, `about` of tellapart.json.
 export function judged(probabilities, score, about) {
   const { classes, guards } = about;
@@ -17,24 +19,12 @@ export function judged(probabilities, score, about) {
   };
 }
 
-function refused(probability, label, score, guards) {
-  if (score !== null && guards.strangeness !== null && !(score <= guards.strangeness)) {
-    return filled(guards.reasons.strange, { keep: whole(guards.keep) });
-  }
-  if (probability < guards.confidence) {
-    const values = { label, probability: whole(probability), confidence: whole(guards.confidence) };
-    return filled(guards.reasons.unsure, values);
-  }
-  return null;
-}
-
-// A sentence with {names} in it. Values are put in once: a class called "{keep}" stays so.
-function filled(sentence, values) {
-  return sentence.replace(/\{(\w+)\}/g, (all, name) => values[name] ?? all);
-}
-
-function whole(share) {
-  return `${Math.round(100 * share)}%`;
+function refused(probability, label, score, { confidence, strangeness, words }) {
+  if (score !== null && strangeness !== null && !(score <= strangeness)) return words.strange;
+  if (probability >= confidence) return null;
+  const values = { "{label}": label, "{probability:.0%}": `${even(100 * probability)}%` };
+  // Both at once: a class may be called "{probability:.0%}".
+  return words.unsure.replace(/\{label\}|\{probability:\.0%\}/g, (name) => values[name]);
 }
 
 // A probability as people read it; what is not certain is never shown as 100 %.

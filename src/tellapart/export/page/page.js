@@ -42,15 +42,42 @@ worker.onerror = (event) => failed(event.message || "The worker could not be sta
 
 function introduce(found) {
   about = found;
-  const { title } = about.web;
+  const title = about.classes.length === 2 ? `${about.classes[0]} or ${about.classes[1]}?` : "What is it?";
   document.title = title;
-  at("title").textContent = title;
+  at("title").replaceChildren(
+    ...(about.classes.length === 2
+      ? [made("bdi", { text: about.classes[0] }), " or ", made("bdi", { text: about.classes[1] }), "?"]
+      : [title]),
+  );
   at("classes").replaceChildren(...listed(about.classes));
   at("facts").replaceChildren(
-    ...about.web.facts.flatMap(([term, text]) => [made("dt", { text: term }), made("dd", { text })]),
+    ...facts(about).flatMap(([term, text]) => [made("dt", { text: term }), made("dd", { text })]),
   );
   at("about").hidden = false;
 }
+
+function facts({ classes, preprocess, provenance, quantized, guards, model }) {
+  const rows = [];
+  const tested = provenance.metrics.test ?? provenance.metrics.validation;
+  if (tested) {
+    const [low, high] = tested.accuracy_interval;
+    const of = provenance.metrics.test ? "test pictures" : "pictures that it did not learn from";
+    const n = tested.n ? `${tested.n.toLocaleString("en")} ${of}` : of;
+    rows.push(["Right", `${one(tested.accuracy)} % of ${n} (95 % interval ${one(low)} to ${one(high)} %)`]);
+  }
+  if (quantized) {
+    rows.push(["Made smaller", `8 bits; on ${quantized.judged_on} pictures ${one(quantized.accuracy_after)} % right, before ${one(quantized.accuracy_before)} %`]);
+  }
+  if (guards.strangeness !== null) rows.push(["Unknown", "pictures unlike those that it knows are refused"]);
+  if (guards.confidence > 0) rows.push(["Least probability", `${one(guards.confidence)} %, below it the answer is “unknown”`]);
+  rows.push(["Classes", classes.length.toLocaleString("en")]);
+  rows.push(["Sees", `${preprocess.size_px} × ${preprocess.size_px} px${preprocess.fit === "crop" ? ", the middle of the picture" : ""}`]);
+  rows.push(["Size", `${megabytes(model.files[model.graph].bytes)} MB`]);
+  rows.push(["Trained", provenance.created.slice(0, 10)]);
+  return rows;
+}
+
+const one = (share) => (100 * share).toFixed(1);
 
 // "Tells cats, dogs and 3 more apart", each name in a direction of its own.
 function listed(classes) {

@@ -18,13 +18,13 @@ model.catch((error) => postMessage({ failed: error.message }));
 async function load() {
   const about = await opened.about();
   postMessage({ about });
-  const names = ["onnxruntime/ort-wasm-simd-threaded.wasm", about.web.graph, ...(about.web.tail ? [about.web.tail.graph] : [])];
-  const total = names.reduce((sum, name) => sum + about.web.files[name].bytes, 0);
+  const names = ["onnxruntime/ort-wasm-simd-threaded.wasm", about.model.graph, ...(about.model.tail ? [about.model.tail.graph] : [])];
+  const total = names.reduce((sum, name) => sum + about.model.files[name].bytes, 0);
   let loaded = 0;
   const contents = [];
   for (const name of names) {
     contents.push(
-      await opened.file(name, about.web.files[name], (n) => {
+      await opened.file(name, about.model.files[name], (n) => {
         loaded += n;
         postMessage({ loaded, total });
       }),
@@ -127,7 +127,7 @@ async function looked(square, wanted) {
   const { feature_map: map } = await ask(network, square, 1, size);
   const shape = map.dims.slice(1);
   return places(map.data, shape, wanted, async (maps, n) => {
-    const { order } = about.web.tail;
+    const { order } = about.model.tail;
     const moved = transposed(maps, [n, ...shape], order);
     const dims = order.map((axis) => [n, ...shape][axis]);
     const found = await end.run({ [end.inputNames[0]]: new ort.Tensor("float32", moved, dims) });

@@ -1,7 +1,7 @@
 """A folder for any static web server: a page that classifies pictures in the browser, by ONNX Runtime Web.
 
-The page is plain JavaScript (`page/`), the runtime lies in the repository (`vendor/`, see tools/vendor_onnxruntime_web.py),
-and nothing is fetched from elsewhere. It is checked in a real browser, by the exported files themselves.
+The page is plain JavaScript (`page/`), the runtime lies in the repository (`vendor/`, made by
+tools/vendor_onnxruntime_web.py), and nothing is fetched from elsewhere. What is exported is checked in a real browser.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -17,7 +18,9 @@ from typing import Any
 from tellapart import graphfile, tails
 from tellapart.bundle import Bundle
 from tellapart.engine import FEATURE_MAP, LOGITS, Engine
-from tellapart.export import calibrating, formats
+from tellapart.errors import ExportError
+from tellapart.export import calibrating, chromium, formats, sidecar
+from tellapart.files import shown
 
 GRAPH, TAIL = "model.onnx", "tail.onnx"
 RUNTIME = "onnxruntime"  # folder of the runtime
@@ -33,15 +36,18 @@ NOTES = (
     "Put the folder on any web server, and open it: `python -m http.server` in it, then http://127.0.0.1:8000/ . "
     "Opened as a file the page cannot work.",
     "Pictures are decoded and answered in the browser; none is sent anywhere. After the first visit the page works "
-    "without a network. That, the camera and the check of what was loaded need https, or a server on the same computer.",
+    "without a network. That and the camera need https, or a server on the same computer.",
     "The folder may be renamed and moved. Files may be compressed by the server (gzip, brotli).",
 )
 
 
 def write(bundle: Bundle, folder: Path, *, calibration: calibrating.Calibration | None) -> formats.Written:
     """Write page, runtime and graphs."""
-    graph = bundle.members["model.onnx"]
-    (folder / GRAPH).write_bytes(graph)
+    from tellapart.export import onnxgraph
+
+    chromium.find()  # before the work: without a browser it could not be checked
+    graph = onnxgraph.build(bundle, resize=False, feature_map=True)
+    (folder / GRAPH).write_bytes(graph.SerializeToString())
     tail = cut(bundle)
     if tail is not None:
         (folder / TAIL).write_bytes(tail.graph)
@@ -57,6 +63,33 @@ def write(bundle: Bundle, folder: Path, *, calibration: calibrating.Calibration 
         "files": {name: fingerprint(folder / name) for name in LOADED if (folder / name).exists()},
     }
     return formats.Written((GRAPH,) if tail is None else (GRAPH, TAIL), facts, NOTES)
+
+
+def answers(folder: Path, pictures: Sequence[Path]) -> list[dict[str, Any]]:
+    """What the exported page's own worker says of each picture file in a browser, see the head of this package.
+
+    Raises:
+        MissingPackageError: there is no browser.
+        ExportError: the page does not run, or says nothing.
+    """
+    return asked(folder, [("classify", path, {}) for path in pictures])
+
+
+def asked(folder: Path, tasks: Sequence[tuple[str, Path, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """What the worker does of each task ("classify", "explain", "square") with a picture file and options."""
+    site: dict[str, bytes | Path] = {f"/{name}": folder / name for name in sidecar.files(folder)}
+    for source in (resources.files("tellapart.export") / "check").iterdir():
+        site[f"/{source.name}"] = source.read_bytes()
+    wanted = [{"task": task, "picture": f"pictures/{i}", **given} for i, (task, _, given) in enumerate(tasks)]
+    site["/asked.json"] = json.dumps(wanted).encode()
+    site |= {f"/pictures/{i}": path for i, (_, path, _) in enumerate(tasks)}
+    said = json.loads(chromium.posted(chromium.find(), site, "/check.html"))
+    if "error" in said or len(said["rows"]) != len(tasks):
+        raise ExportError(
+            f"The exported page must answer in a browser; it says: {shown(said.get('error', 'too little'))[:300]}. "
+            f"Nothing was written. Try another format."
+        )
+    return said["rows"]
 
 
 def cut(bundle: Bundle) -> tails.Tail | None:

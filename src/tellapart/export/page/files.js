@@ -24,9 +24,14 @@ const OTHER_PICTURES = [
   ["\0\0\x01\0", "ICO"],
 ];
 
+// A letter for each byte; what decoders call Latin-1 is another table.
+function letters(buffer) {
+  return String.fromCharCode(...new Uint8Array(buffer));
+}
+
 // The kind of a picture file, or throws an Error that says why it is none.
 export async function kind(blob) {
-  const head = new TextDecoder("latin1").decode(await blob.slice(0, HEAD).arrayBuffer());
+  const head = letters(await blob.slice(0, HEAD).arrayBuffer());
   if (head === "") throw new Error("empty file (0 bytes)");
   if (head.startsWith("\xff\xd8\xff")) return "JPEG";
   if (head.startsWith("\x89PNG\r\n\x1a\n")) return "PNG";
@@ -53,8 +58,7 @@ export async function kind(blob) {
 // Whether a JPEG or PNG file has its end; browsers show what there is of one that was cut short, grey below.
 export async function ended(blob, type) {
   if (type === "PNG") {
-    const tail = new TextDecoder("latin1").decode(await blob.slice(-4096).arrayBuffer());
-    return tail.includes("IEND");
+    return letters(await blob.slice(-HEAD).arrayBuffer()).includes("IEND");
   }
   if (type !== "JPEG") return true;
   const bytes = new Uint8Array(await blob.arrayBuffer());

@@ -10,6 +10,7 @@ import { Square, shown } from "./resize.js";
 import { opened } from "./store.js";
 
 const STRIP = 1 << 20; // px of a picture that are read at once
+const ANSWER = ["probabilities", "score"]; // the latter where the network has it
 const MOST_PIXELS = 120_000_000;
 
 const model = load();
@@ -38,14 +39,16 @@ async function load() {
   const network = await ort.InferenceSession.create(graph);
   const end = tail ? await ort.InferenceSession.create(tail) : null;
   const size = about.preprocess.size_px;
-  await ask(network, new Uint8Array(size * size * 3), 1, size); // the first run takes longer: not the user's
+  await ask(network, new Uint8Array(size * size * 3), 1, size, ANSWER); // the first run takes longer: not the user's
   postMessage({ ready: true, threads: ort.env.wasm.numThreads });
   return { about, network, end };
 }
 
-// Squares, uint8 (n, size, size, 3), through the network.
-function ask(network, squares, n, size) {
-  return network.run({ [network.inputNames[0]]: new ort.Tensor("uint8", squares, [n, size, size, 3]) });
+// Squares, uint8 (n, size, size, 3), through the network, to those of its outputs that are wanted.
+function ask(network, squares, n, size, outputs) {
+  const input = new ort.Tensor("uint8", squares, [n, size, size, 3]);
+  const wanted = outputs.filter((name) => network.outputNames.includes(name));
+  return network.run({ [network.inputNames[0]]: input }, wanted);
 }
 
 // A picture file, or a frame of a video, decoded and upright.
@@ -112,7 +115,7 @@ function shot(context) {
 
 async function answer(square) {
   const { about, network } = await model;
-  const found = await ask(network, square, 1, about.preprocess.size_px);
+  const found = await ask(network, square, 1, about.preprocess.size_px, ANSWER);
   return judged(found.probabilities.data, found.score ? found.score.data[0] : null, about);
 }
 
@@ -122,9 +125,9 @@ async function looked(square, wanted) {
   const size = about.preprocess.size_px;
   const rows = ({ data, dims: [n, each] }) => Array.from({ length: n }, (_, i) => data.subarray(i * each, (i + 1) * each));
   if (end === null) {
-    return covers(square, size, wanted, async (squares, n) => rows((await ask(network, squares, n, size)).logits));
+    return covers(square, size, wanted, async (squares, n) => rows((await ask(network, squares, n, size, ["logits"])).logits));
   }
-  const { feature_map: map } = await ask(network, square, 1, size);
+  const { feature_map: map } = await ask(network, square, 1, size, ["feature_map"]);
   const shape = map.dims.slice(1);
   return places(map.data, shape, wanted, async (maps, n) => {
     const { order } = about.model.tail;

@@ -104,9 +104,9 @@ def _outputs(values: dict[str, Any]) -> list[tuple[str, bool]]:
     if not isinstance(parameters, dict):
         raise _wrong("`parameters` must be an object")
     binary = parameters.get("binary_data_output") is True
-    wanted = values.get("outputs") or [{"name": name} for name in OUTPUTS]
+    wanted = values.get("outputs", [])
     found = []
-    for each in wanted if isinstance(wanted, list) else [None]:
+    for each in (wanted or [{"name": name} for name in OUTPUTS]) if isinstance(wanted, list) else [None]:
         more = each.get("parameters", {}) if isinstance(each, dict) else None
         if not isinstance(each, dict) or each.get("name") not in OUTPUTS or not isinstance(more, dict):
             raise _wrong(f"`outputs` must be objects whose `name` is one of {', '.join(OUTPUTS)}")

@@ -13,7 +13,9 @@ export function showAbout(about) {
   const names = classes.slice(0, 3).map((name) => el("b", {}, el("bdi", { textContent: name })));
   const parts = names.flatMap((name, i) => (i === 0 ? [name] : [i === names.length - 1 && classes.length <= 3 ? " from " : ", ", name]));
   const more = classes.length > 3 ? [` and ${counted(classes.length - 3, "other kind")}`] : [];
-  $("tells").replaceChildren(classes.length > 3 ? "It knows " : "It tells ", ...parts, ...more, ".");
+  const test = tested(about.metrics);
+  const right = test ? ` It was right for ${number(Math.round(test.accuracy * test.n))} of ${counted(test.n, "test picture")}.` : "";
+  $("tells").replaceChildren(classes.length > 3 ? "It knows " : "It tells ", ...parts, ...more, `.${right}`);
 
   const rows = [
     ["Name", about.name],
@@ -37,9 +39,15 @@ function classList(classes) {
   return rest;
 }
 
-function accuracy(metrics) {
+/** What it was on pictures that it had not learned from; null where there are none. */
+function tested(metrics) {
   const test = metrics?.test ?? metrics;
-  if (!test?.n) return "";
+  return test?.n ? test : null;
+}
+
+function accuracy(metrics) {
+  const test = tested(metrics);
+  if (!test) return "";
   const [low, high] = test.accuracy_interval;
   const right = Math.round(test.accuracy * test.n);
   return (

@@ -176,7 +176,7 @@ export class Answers {
     const counts = new Map();
     for (const { kind, prediction } of items) if (kind === "answered") counts.set(prediction.label, (counts.get(prediction.label) ?? 0) + 1);
     const classes = [...counts].sort((a, b) => b[1] - a[1]);
-    const words = classes.slice(0, NAMED).map(([name, n]) => `${number(n)} ${name}`);
+    const words = classes.slice(0, NAMED).map(([name, n]) => `${number(n)} × ${name}`);
     const rest = classes.slice(NAMED).reduce((sum, [, n]) => sum + n, 0);
     if (rest) words.push(`${number(rest)} of ${counted(classes.length - NAMED, "other class", "other classes")}`);
     const n = Object.fromEntries(KINDS.map(([kind, , fits]) => [kind, items.filter(fits).length]));
@@ -184,7 +184,7 @@ export class Answers {
     if (n.unreadable) words.push(`${number(n.unreadable)} not readable`);
     const waiting = items.filter((item) => item.kind === "waiting").length;
     $("summary").textContent = counted(items.length, "picture");
-    $("breakdown").textContent = words.length ? `${listed(words)}${waiting ? `; ${number(waiting)} to go` : ""}` : "";
+    $("breakdown").textContent = words.length && items.length > 1 ? `${listed(words)}${waiting ? `; ${number(waiting)} to go` : ""}` : "";
     KINDS.forEach(([kind], i) => {
       this.buttons[i].lastChild.textContent = number(n[kind]);
       this.buttons[i].setAttribute("aria-pressed", String(kind === this.shownKind));

@@ -23,5 +23,6 @@ export function bars(item, first = 0, most = Infinity) {
     el("tr", {}, ...["Class", "Bar", "Probability"].map((name) => el("th", { scope: "col", textContent: name }))),
   );
   const caption = el("caption", { className: "unseen", textContent: `How probable each class is for ${item.name}` });
-  return el("table", { className: "bars" }, caption, head, el("tbody", {}, ...rows));
+  const columns = el("colgroup", {}, ...["who", "", "share"].map((className) => el("col", { className })));
+  return el("table", { className: "bars" }, caption, columns, head, el("tbody", {}, ...rows));
 }

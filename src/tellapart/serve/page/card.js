@@ -61,18 +61,21 @@ export class Card {
     this.frame = el("div", { className: "frame" });
     const says = el("div", { className: "says" });
     says.append(el("h3", {}, this.opener));
-    if (more) says.append(el("p", { className: item.kind === "answered" ? "sure" : "reason", textContent: more }));
+    if (item.kind === "answered") says.append(el("p", { className: "sure", textContent: sureness(item.prediction.probability) }));
+    else if (more) says.append(el("p", { className: "reason", textContent: more }));
     if (item.kind === "unknown") says.append(nearestClass(item));
     if (item.ranked.length) says.append(bars(item, 0, FIRST));
-    says.append(el("p", { className: "name", title: item.name }, el("bdi", { textContent: item.name })));
+    const name = el("p", { className: "name", title: item.name }, el("bdi", { textContent: item.name }));
+    const foot = el("div", { className: "foot" }, name);
     this.mark = null;
     if (item.kind === "unknown" || item.kind === "answered") {
       this.mark = markControl(this.session, item, this.classes());
-      says.append(this.mark.element);
+      foot.append(this.mark.element);
     }
     if (item.kind === "unreadable" && item.again) {
       says.append(el("button", { type: "button", className: "quiet", textContent: "Ask again", onclick: () => this.again(item) }));
     }
+    says.append(foot);
     this.element.replaceChildren(this.frame, says);
     this.picture();
     this.marked();
@@ -80,7 +83,8 @@ export class Card {
 
   picture() {
     const { item, frame } = this;
-    if (item.thumb) frame.replaceChildren(el("img", { src: item.thumb, alt: "", draggable: false, decoding: "async" }));
+    const image = (className) => el("img", { src: item.thumb, alt: "", draggable: false, decoding: "async", className });
+    if (item.thumb) frame.replaceChildren(image("around"), image("whole"));
     else frame.replaceChildren(el("span", { className: "none", textContent: ending(item.name) }));
   }
 

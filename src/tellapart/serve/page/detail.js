@@ -24,9 +24,10 @@ export class Detail {
     this.item = item;
     this.label = label;
     this.stage = el("div", { className: "stage" });
+    this.head = el("div", { className: "head" });
     this.facts = el("div", { className: "facts" });
     this.element.className = `look ${item.kind}`;
-    this.element.replaceChildren(this.stage, this.facts);
+    this.element.replaceChildren(this.head, this.stage, this.facts);
     this.#stage();
     this.#facts();
     if (item.kind === "answered" || item.kind === "unknown") this.#explain();
@@ -53,7 +54,7 @@ export class Detail {
     this.image.addEventListener("error", () => this.#unseen());
     this.image.src = this.url;
     this.frame.append(this.image);
-    this.stage.append(this.frame);
+    this.stage.append(el("div", { className: "mat" }, this.frame));
     this.lens = el("div", { className: "lens" });
     this.stage.append(this.lens);
   }
@@ -82,13 +83,13 @@ export class Detail {
   }
 
   #facts() {
-    const { item, facts } = this;
+    const { item, head: top, facts } = this;
     const name = el("p", { className: "name", id: "detail-name" }, el("bdi", { textContent: item.name }));
     const head = el("h3", { className: "answer", tabIndex: -1 }, el("bdi", { textContent: headline(item) }));
-    facts.append(name, head);
+    top.append(name, head);
     const more = explained(item);
-    if (more) facts.append(el("p", { className: item.kind === "answered" ? "sure" : "reason", textContent: more }));
-    if (item.kind === "unknown") facts.append(nearestClass(item));
+    if (more) top.append(el("p", { className: item.kind === "answered" ? "sure" : "reason", textContent: more }));
+    if (item.kind === "unknown") top.append(nearestClass(item));
     this.mark = null;
     if (item.kind === "unreadable" || item.kind === "waiting") {
       if (item.again) facts.append(el("p", {}, this.#button("Ask again", () => this.again(item), "")));
@@ -255,7 +256,7 @@ function scale(share) {
     "div",
     { className: "strange" },
     el("p", { textContent: strangeness(share) }),
-    el("div", { className: "line", "aria-hidden": "true" }, point),
+    el("div", { className: "line", "aria-hidden": "true" }, el("i"), el("i"), el("i"), point),
     el("p", { className: "note", textContent: stranger(share) }),
   );
 }

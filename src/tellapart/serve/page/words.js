@@ -38,10 +38,10 @@ export function sentence(text) {
 
 /** How like a training picture is, from the cosine of the two embeddings, -1 to 1. */
 export function likeness(similarity) {
-  if (similarity >= 0.8) return "very alike";
-  if (similarity >= 0.6) return "alike";
-  if (similarity >= 0.4) return "somewhat alike";
-  return "hardly alike";
+  if (similarity >= 0.7) return "very alike";
+  if (similarity >= 0.45) return "alike";
+  if (similarity >= 0.25) return "somewhat alike";
+  return "not very alike";
 }
 
 /** How strange a picture is: `share`, 0–1, of the pictures that the model was checked with are less strange. */

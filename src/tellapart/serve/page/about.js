@@ -39,15 +39,14 @@ function classList(classes) {
   return rest;
 }
 
-/** What it was on pictures that it had not learned from; null where there are none. */
+/** How it did on pictures that it had not learned from; null where there are none. */
 function tested(metrics) {
-  const test = metrics?.test ?? metrics;
-  return test?.n ? test : null;
+  return metrics?.n && metrics.split !== "train" ? metrics : null;
 }
 
 function accuracy(metrics) {
   const test = tested(metrics);
-  if (!test) return "";
+  if (!test) return "It was not tested on pictures that it had not learned from. Try it on yours.";
   const [low, high] = test.accuracy_interval;
   const right = Math.round(test.accuracy * test.n);
   return (

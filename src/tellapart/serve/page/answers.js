@@ -13,6 +13,7 @@ const KINDS = [
   ["unknown", "Unknown", (item) => item.kind === "unknown"],
   ["wrong", "Marked wrong", (item) => item.right !== null],
   ["unreadable", "Not readable", (item) => item.kind === "unreadable"],
+  ["unanswered", "No answer", (item) => item.kind === "unanswered"],
 ];
 const certainty = (item) => item.prediction?.probability ?? -1;
 const ORDERS = {
@@ -182,6 +183,8 @@ export class Answers {
     const n = Object.fromEntries(KINDS.map(([kind, , fits]) => [kind, items.filter(fits).length]));
     if (n.unknown) words.push(`${number(n.unknown)} unknown`);
     if (n.unreadable) words.push(`${number(n.unreadable)} not readable`);
+    if (n.unanswered) words.push(`${number(n.unanswered)} without an answer`);
+    $("retry").hidden = n.unanswered === 0;
     const waiting = items.filter((item) => item.kind === "waiting").length;
     $("summary").textContent = counted(items.length, "picture");
     $("breakdown").textContent = words.length && items.length > 1 ? `${listed(words)}${waiting ? `; ${number(waiting)} to go` : ""}` : "";

@@ -15,6 +15,7 @@ export function camera(take, tell) {
     stream = null;
     video.srcObject = null;
     $("camera").hidden = true;
+    document.body.classList.remove("shooting");
     $("photograph").setAttribute("aria-expanded", "false");
   };
 
@@ -23,6 +24,7 @@ export function camera(take, tell) {
     stream = await mediaDevices.getUserMedia({ video: { facingMode: { ideal: facing }, width: { ideal: 1920 }, height: { ideal: 1080 } } });
     video.srcObject = stream;
     $("camera").hidden = false;
+    document.body.classList.add("shooting");
     $("photograph").setAttribute("aria-expanded", "true");
     await video.play();
     const devices = await mediaDevices.enumerateDevices();

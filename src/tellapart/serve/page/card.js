@@ -9,14 +9,15 @@ const FIRST = 3; // classes that a card shows
 
 /** The answer in a few words: what a card and its reader say. */
 export function headline(item) {
-  if (item.kind === "unreadable") return item.again ? "No answer" : "Not readable";
+  if (item.kind === "unanswered") return "No answer";
+  if (item.kind === "unreadable") return item.tooLarge ? "Too large" : "Not readable";
   if (item.kind === "waiting") return item.state === "asking" ? "Looking …" : "Waiting …";
   return item.kind === "unknown" ? "Unknown" : item.prediction.label;
 }
 
 /** What stands below the headline. */
 export function explained(item) {
-  if (item.kind === "unreadable") return sentence(item.problem);
+  if (item.state === "failed") return sentence(item.problem);
   if (item.kind === "unknown") return sentence(item.prediction.reason);
   if (item.kind === "waiting") return "";
   return `${percent(item.prediction.probability)}, ${sureness(item.prediction.probability)}`;
@@ -72,7 +73,7 @@ export class Card {
       this.mark = markControl(this.session, item, this.classes());
       foot.append(this.mark.element);
     }
-    if (item.kind === "unreadable" && item.again) {
+    if (item.kind === "unanswered") {
       says.append(el("button", { type: "button", className: "quiet", textContent: "Ask again", onclick: () => this.again(item) }));
     }
     says.append(foot);

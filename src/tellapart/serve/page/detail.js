@@ -20,17 +20,23 @@ export class Detail {
 
   /** Show an item; `label` is the class to explain, null for the most probable one. */
   show(item, label = null) {
-    this.leave();
-    this.item = item;
+    const same = this.item === item && this.image.isConnected;
+    if (!same) {
+      this.leave();
+      this.item = item;
+      this.stage = el("div", { className: "stage" });
+      this.#stage();
+    }
     this.label = label;
-    this.stage = el("div", { className: "stage" });
     this.head = el("div", { className: "head" });
     this.facts = el("div", { className: "facts" });
     this.element.className = `look ${item.kind}`;
     this.element.replaceChildren(this.head, this.stage, this.facts);
-    this.#stage();
+    this.lens.replaceChildren();
+    this.frame.querySelector("canvas")?.remove();
+    this.frame.classList.remove("hot");
     this.#facts();
-    if (item.kind === "answered" || item.kind === "unknown") this.#explain();
+    if (item.prediction) this.#explain();
   }
 
   leave() {
@@ -76,7 +82,7 @@ export class Detail {
       return;
     }
     if (!made) this.image.remove();
-    if (!made && this.item?.kind === "unreadable") {
+    if (!made && this.item?.state === "failed") {
       this.frame.classList.add("bare");
       this.frame.replaceChildren(el("p", { textContent: "No picture to show." }));
     }
@@ -91,8 +97,8 @@ export class Detail {
     if (more) top.append(el("p", { className: item.kind === "answered" ? "sure" : "reason", textContent: more }));
     if (item.kind === "unknown") top.append(nearestClass(item));
     this.mark = null;
-    if (item.kind === "unreadable" || item.kind === "waiting") {
-      if (item.again) facts.append(el("p", {}, this.#button("Ask again", () => this.again(item), "")));
+    if (!item.prediction) {
+      if (item.kind === "unanswered") facts.append(el("p", {}, this.#button("Ask again", () => this.again(item), "")));
       return;
     }
     facts.append(bars(item, 0, FIRST));

@@ -22,6 +22,7 @@ const again = (item) => {
   session.change(item, { state: "waiting", problem: null });
   sender.send([item]);
 };
+$("retry").addEventListener("click", () => session.items.filter((item) => item.kind === "unanswered").forEach(again));
 const detail = new Detail({ service, session, about: () => about, again });
 const answers = new Answers({ session, sender, about: () => about, detail, again });
 answers.open = open;
@@ -40,7 +41,7 @@ function take(files, passedOver = []) {
     const items = session.add(files);
     for (const item of items) picture(item);
     const tooLarge = sender.send(items);
-    for (const item of tooLarge.slice(0, 3)) notes.push(`${item.name}: ${item.problem}`);
+    for (const item of tooLarge.slice(0, 3)) notes.push(`${item.name} was not sent. ${item.problem}`);
     if (tooLarge.length > 3) notes.push(`${number(tooLarge.length - 3)} more are too large as well.`);
     announce(`${counted(items.length, "picture")} added`);
   }

@@ -25,8 +25,8 @@ export class Sender extends EventTarget {
       if (item.file.size + AROUND_BYTES > this.limits.max_body_bytes) {
         tooLarge.push(item);
         const most = size(this.limits.max_body_bytes);
-        const problem = `Too large to send: it has ${size(item.file.size)}, and this server takes up to ${most}.`;
-        this.session.change(item, { state: "failed", problem, again: false });
+        const problem = `It has ${size(item.file.size)}, and this server takes up to ${most}.`;
+        this.session.change(item, { state: "failed", problem, again: false, tooLarge: true });
       } else {
         this.queue.push(item);
         this.total += 1;

@@ -7,15 +7,16 @@ export class Item {
     this.name = name;
     this.state = "waiting"; // → "asking" → "done", or "failed": there is no answer, and `problem` says why
     this.prediction = null;
-    this.problem = null; // why it could not be read, or could not be asked about
-    this.again = false; // whether to ask again could help
+    this.problem = null; // why there is no answer
+    this.again = false; // of one without an answer: whether to ask again could help
+    this.tooLarge = false; // for this server
     this.thumb = null; // URL of a small picture; null where there is none (yet)
     this.right = null; // what the user says it is: a label, "" for none of the classes; null where the answer stands
     this.explanations = new Map(); // label, or null for the most probable class → explanation
   }
 
   get kind() {
-    if (this.state === "failed") return "unreadable";
+    if (this.state === "failed") return this.again ? "unanswered" : "unreadable";
     if (this.state !== "done") return "waiting";
     return this.prediction.unknown ? "unknown" : "answered";
   }
@@ -58,7 +59,7 @@ export class Session extends EventTarget {
   again() {
     for (const item of this.items) {
       item.explanations.clear();
-      this.change(item, { state: "waiting", prediction: null, problem: null });
+      this.change(item, { state: "waiting", prediction: null, problem: null, tooLarge: false });
     }
     return this.items;
   }

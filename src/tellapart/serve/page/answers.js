@@ -71,7 +71,7 @@ export class Answers {
 
   #filters() {
     this.buttons = KINDS.map(([kind, name]) => {
-      const button = el("button", { type: "button", className: "chip", "aria-pressed": String(kind === "all") }, name, el("span"));
+      const button = el("button", { type: "button", className: "chip", "aria-pressed": String(kind === "all") }, `${name} `, el("span"));
       button.addEventListener("click", () => {
         this.shownKind = kind;
         this.#chosen();

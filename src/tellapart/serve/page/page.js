@@ -136,7 +136,7 @@ async function begin() {
   $("trouble").hidden = true;
   try {
     const { models } = await service.models();
-    const select = $("models").querySelector("select");
+    const select = $("model");
     select.replaceChildren(...models.map(({ name }) => el("option", { value: name, textContent: name })));
     $("models").hidden = models.length < 2;
     if (!service.model) service.model = models[0].name;
@@ -159,7 +159,7 @@ function trouble(error) {
 }
 
 $("trouble").querySelector("button").addEventListener("click", begin);
-$("models").querySelector("select").addEventListener("change", async (event) => {
+$("model").addEventListener("change", async (event) => {
   service.model = event.target.value;
   try {
     await know();

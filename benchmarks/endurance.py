@@ -8,8 +8,6 @@ import json
 import os
 import re
 import shutil
-import signal
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,9 +15,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import hostile as files
 import load
-import numpy as np
 import serving
 from server import Ended, Server, ServerError, samples
 from serving import ENDED, SENT, STATUS, Load, Memory, Setting, counts, latency, lost, shown, spread, table, unclean
@@ -341,7 +340,7 @@ def hostile_table(said: dict[str, Any]) -> str:
 
 
 def reload(setting: Setting, options: argparse.Namespace) -> dict[str, Any]:
-    """Two bundles alike but for their hash, renamed to the served name in turn each 3 s; every fourth time half a file."""
+    """Two bundles alike but for their hash, renamed to the served name in turn; every fourth time half a file."""
     with tempfile.TemporaryDirectory(prefix="tellapart-reload-") as folder:
         served, twins = Path(folder, "served.tellapart"), [Path(folder, f"{i}.tellapart") for i in range(2)]
         one = bundle.read(setting.model)

@@ -2,8 +2,8 @@
 
     python benchmarks/hostile.py FOLDER
 
-Drawn from fixed seeds; some 3 MB together. Bombs over the pixel limit are refused by their header; those just under it are
-legal pictures that take as much time and memory as there may be asked for.
+Drawn from fixed seeds; some 3 MB together. Bombs over the pixel limit are refused by their header; those just under it
+are legal pictures that take as much time and memory as there may be asked for.
 """
 
 from __future__ import annotations
@@ -101,7 +101,8 @@ def main() -> None:
     """Write them and say how large they are."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
-    for path in sum(write(parser.parse_args().folder), []):
+    bombs, broken = write(parser.parse_args().folder)
+    for path in (*bombs, *broken):
         print(f"{path.stat().st_size:>10,} bytes  {path.name}")
 
 

@@ -9,7 +9,8 @@ Reads one line at a time and answers with a line of JSON, so that its runs and t
     labels    what is answered                                    {"labels": {name: [label, probability, unknown]}}
 
 `per_s` counts from the call to the last answer, `per_s_running` from the first batch's last answer to the very last, so
-that the start of the runtime, which a service pays once, is not in it. A folder stands for the pictures in it. The files were read once before, and the engine has run.
+that the start of the runtime, which a service pays once, is not in it. A folder stands for the pictures in it. The
+files were read once before, and the engine has run.
 """
 
 from __future__ import annotations

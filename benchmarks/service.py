@@ -14,8 +14,8 @@
     reload      the model file replaced again and again under load, now and then by half a file
     fuzz        schemathesis against the OpenAPI of the running service
 
-PICTURES is a folder. Every part starts its own service. What is after `--` goes to `tellapart serve`. Nothing else should
-run on the machine meanwhile: service and load share its cores.
+PICTURES is a folder. Every part starts its own service. What is after `--` goes to `tellapart serve`. Nothing else
+should run on the machine meanwhile: service and load share its cores.
 """
 
 from __future__ import annotations
@@ -62,8 +62,8 @@ def throughput(setting: Setting, options: argparse.Namespace) -> dict[str, Any]:
                 done = through(concurrency, each, len(pictures))
                 found[f"{concurrency}x{each}"] = done.said | {"unclean": serving.unclean(done.events)}
             rounds.append(found)
-            print(f"  engine {own['per_s']:.1f}/s" + "".join(
-                f", {c}×{k} {found[f'{c}x{k}']['pictures_per_s']:.1f}/s" for c, k in ways), file=sys.stderr)  # fmt: skip
+            rates = ", ".join(f"{c}×{k} {found[f'{c}x{k}']['pictures_per_s']:.1f}/s" for c, k in ways)
+            print(f"  engine {own['per_s']:.1f}/s, {rates}", file=sys.stderr)
     # What the engine does once it runs is the harder measure; it is missing where the pictures are few.
     own_rates = [each["engine_running"] or each["engine"] for each in rounds]
     said: dict[str, Any] = {
@@ -217,7 +217,7 @@ def main() -> None:
         "when": datetime.datetime.now().isoformat(timespec="minutes"),
         "command": sys.argv[1:],
         "tellapart": __version__,
-        "machine": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} before",
     }
     with tempfile.TemporaryDirectory(prefix="tellapart-service-") as temporary:
         work = options.work or Path(temporary)

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import load
 import numpy as np
+
+import load
 import server
 from peers import measure
 

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import click
 
-from tellapart import __version__, answering, arguments, console, outputs, reports, trials, upkeep
+from tellapart import __version__, answering, arguments, console, outputs, reports, shipping, trials, upkeep
 from tellapart import options as shared
 from tellapart.config import SHORTEST_BUDGET_S, budget_s
 from tellapart.errors import SettingsError, TellapartError
@@ -272,6 +272,7 @@ cli.add_command(reports.report)
 
 cli.add_command(answering.predict)
 cli.add_command(answering.explain)
+cli.add_command(shipping.serve)
 cli.add_command(trials.compare)
 cli.add_command(trials.history)
 

@@ -83,13 +83,21 @@ Look = Callable[[str, np.ndarray], None]  # is shown a path and its square, uint
 class Predictor:
     """A bundle, ready to answer."""
 
-    def __init__(self, bundle: Bundle, *, targets: guards.Targets | None = None, coverage: float | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        targets: guards.Targets | None = None,
+        coverage: float | None = None,
+        spinning: bool = True,
+    ) -> None:
         """Open the bundle's graph.
 
         Args:
             bundle: verified.
             targets: what is asked of the answers, instead of what was asked when it was trained.
             coverage: how often, 0–1, the `label_set` of an answer is to hold the right class; None for no such sets.
+            spinning: let the graph's threads keep the cores between two batches; not where others need them then.
 
         Raises:
             BundleError: graph and manifest do not fit each other.
@@ -102,7 +110,7 @@ class Predictor:
             raise BundleError(f"The bundle's preprocessing is not known here: {error}") from error
         self._temperature = float(bundle.manifest["temperature"])
         self._graph = bundle.members["model.onnx"]
-        self._engine = Engine(self._graph)
+        self._engine = Engine(self._graph, spinning=spinning)
         if self._engine.size_px != self.preprocess.size_px or self._engine.n_classes != len(self.classes):
             raise BundleError(
                 f"A bundle's graph must fit its manifest ({self.preprocess.size_px} px, {len(self.classes)} classes); "

@@ -31,7 +31,7 @@ from tellapart import arguments, options
     "--decode-timeout", type=arguments.Seconds(), default="5s", show_default=True, help="Time for a picture to open."
 )
 @click.option(
-    "--max-batch", type=int, default=16, show_default=True, help="Most pictures that the network sees at once."
+    "--max-batch", type=int, default=8, show_default=True, help="Most pictures that the network sees at once."
 )
 @click.option("--decoders", type=int, help="Processes that open pictures. [default: one a core]")
 @options.debug

@@ -134,6 +134,8 @@ async def _become_ready(server: uvicorn.Server, service: Service, loading: _Load
     service.log.write("ready")
     click.echo(f"Serving {', '.join(service.models.names)} at {address}")
     loop = asyncio.get_running_loop()
+    for model in service.models.all():
+        await loop.run_in_executor(None, model.quicken)
     while True:
         await asyncio.sleep(served.POLL_S)
         await loop.run_in_executor(None, service.models.look)

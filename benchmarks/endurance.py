@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -12,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ LOOK_S = 5.0  # between two looks at the memory
 SLOW = {  # of slowhttptest, and what of the service each is about
     "headers": ("-H", "-t", "POST"),
     "body": ("-B", "-t", "POST", "-s", "200000", "-f", "image/jpeg"),
-    "read": ("-X", "-t", "GET", "-w", "10", "-y", "20", "-n", "5", "-z", "32", "-k", "3"),
+    "read": ("-X", "-t", "GET", "-w", "512", "-y", "1024", "-n", "5", "-z", "32", "-k", "10"),
 }
 MOST_S = {"headers": 20.0, "body": 45.0, "read": 90.0}  # by when the default limits have cut such a client off
 
@@ -189,6 +191,8 @@ def slow(setting: Setting, options: argparse.Namespace) -> dict[str, Any]:
         with setting.start(f"slow-{kind}") as service:
             asking = Load(setting, service.url + PREDICT, "--rate", 10, "--seconds", 600, "--timeout", 30)
             time.sleep(3)
+            memory = Memory(service.process.pid, 0.5)
+            memory.start()
             begun = time.monotonic()
             try:
                 if kind == "before":
@@ -198,14 +202,16 @@ def slow(setting: Setting, options: argparse.Namespace) -> dict[str, Any]:
                     found = _trickled(setting, service, options)
                 else:
                     found = _attacked(setting, service, kind, options.slow_clients)
-                open_files = len(os.listdir(f"/proc/{service.process.pid}/fd"))
             finally:
+                looks = memory.stop()
                 done = asking.finish(stop=True)
             events = done.between(begun, np.inf)
             said[kind] = {
                 "others_ms": latency(events),
                 "others": counts(events),
-                "open_files_after": open_files,
+                "most_open_files": max(n for _, _, n in looks),
+                "held_s": held_s([(t, n) for t, _, n in looks], looks[0][2] + options.slow_clients // 2),
+                "most_mb": round(max(mb for _, mb, _ in looks), 1),
                 **found,
             }
             print(f"  {kind}: {said[kind]}", file=sys.stderr)
@@ -219,22 +225,34 @@ def _attacked(setting: Setting, service: Server, kind: str, clients: int) -> dic
     command = ["slowhttptest", "-c", str(clients), "-r", "100", "-i", "5", "-l", str(test_s), "-p", "5", "-v", "1"]
     prefix = setting.work / f"slowhttptest-{kind}"
     command += ["-g", "-o", str(prefix), *SLOW[kind], "-u", service.url + path]
-    start = time.monotonic()
-    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False, timeout=test_s + 60)
-    seconds = time.monotonic() - start
-    return attack(prefix.with_suffix(".csv").read_text()) | {"seconds": round(seconds, 1)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=test_s + 60)
+    return attack(done.stdout, prefix.with_suffix(".csv").read_text())
 
 
-def attack(csv: str) -> dict[str, Any]:
-    """What slowhttptest's table says: Seconds, Closed, Pending, Connected, Service Available (0: not)."""
+def attack(said: str, csv: str) -> dict[str, Any]:
+    """What slowhttptest says, and its table: Seconds, Closed, Pending, Connected, Service Available (0: not).
+
+    It ends before its time where no connection is left; its table may lack that moment.
+    """
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", said)
+    how, second = re.search(r"Exit status:\s*(.+)", plain), re.search(r"Test ended on (\d+)", plain)
     rows = [[int(cell) for cell in line.split(",")] for line in csv.splitlines()[1:] if line.strip()]
-    last = rows[-1]
+    if how is None or second is None or not rows:
+        raise ServerError(f"slowhttptest did not run: {plain[-400:]}")
+    all_closed = how[1].strip() == "No open connections left"
     return {
-        "closed": last[1],
-        "still_connected": last[2] + last[3],
+        "all_closed": all_closed,
+        "seconds": int(second[1]),
         "most_connected": max(row[3] for row in rows),
+        "still_connected": 0 if all_closed else rows[-1][2] + rows[-1][3],
         "seconds_unavailable": sum(not row[4] for row in rows),
     }
+
+
+def held_s(samples: Sequence[tuple[float, int]], over: int) -> float:
+    """For how many seconds in all more than `over` files were open; samples are (seconds, open files)."""
+    pairs = itertools.pairwise(samples)
+    return round(sum(after - before for (before, n), (after, _) in pairs if n > over), 1)
 
 
 def _trickled(setting: Setting, service: Server, options: argparse.Namespace) -> dict[str, Any]:
@@ -253,15 +271,16 @@ def slow_table(said: dict[str, Any]) -> str:
             what = ""
         elif kind == "trickle":
             after = found["cut_after_s"]
-            what = f"each cut off after {shown(after, 0, ' s')}" if after else "none was cut off"
+            what = f"each cut off after {shown(after, 0, ' s')}, then again" if after else "none was cut off"
         else:
-            what = (
-                f"{found['closed']} closed, {found['still_connected']} still connected after {found['seconds']:.0f} s"
-            )
+            ends = "all closed" if found["all_closed"] else f"{found['still_connected']} not closed for the client"
+            what = f"{found['most_connected']} at once; {ends} after {found['seconds']} s"
             what += f", unavailable for {found['seconds_unavailable']} s" if found["seconds_unavailable"] else ""
         others = ", ".join(f"{status}: {n:,}" for status, n in found["others"].items())
-        rows.append([kind, what, _ms(found["others_ms"]), others])
-    return table(["slow clients", "what became of them", "the others: p50, p99, most", "by status"], rows)
+        held = f"{found['held_s']:.0f} s, {found['most_mb']:.0f} MB" if kind != "before" else ""
+        rows.append([kind, what, held, _ms(found["others_ms"]), others])
+    head = ["slow clients", "what became of them", "held by the service for", "the others: p50, p99, most", "by status"]
+    return table(head, rows)
 
 
 def hostile(setting: Setting, options: argparse.Namespace) -> dict[str, Any]:
@@ -359,14 +378,14 @@ def reload(setting: Setting, options: argparse.Namespace) -> dict[str, Any]:
                 while time.monotonic() < begun + options.seconds:
                     turn += 1
                     before = _hash(service)
-                    new = Path(folder, "new")
-                    if turn % 4 == 0:  # half of it, as by a copy that goes on
-                        served.write_bytes(twins[turn % 2].read_bytes()[:100_000])
+                    if turn % 4 == 0:  # half a file, as by a copy that goes on
+                        served.write_bytes(twins[0].read_bytes()[:100_000])
                         time.sleep(3)
                         torn += _hash(service) != before
                     else:
-                        shutil.copy(twins[turn % 2], new)
-                        os.replace(new, served)
+                        other = twins[(len(took) + 1) % 2]
+                        shutil.copy(other, Path(folder, "new"))
+                        os.replace(Path(folder, "new"), served)
                         took.append(_changed(service, before, 15.0))
                     unready += not service.answers("GET", "/readyz")
                     time.sleep(1)

@@ -57,7 +57,7 @@ def build(bundle: Bundle, *, resize: bool = True, feature_map: bool = False) -> 
     behind.named("Softmax", cooled, output=PROBABILITIES, axis=-1)
     known = bundle.members.get(strangers.MEMBER)
     if known is not None:
-        _score(behind, strangers.Strangers.from_bytes(known))
+        score(behind, strangers.Strangers.from_bytes(known))
     own = list(graph.node)
     del graph.node[:]
     graph.node.extend([*before.nodes, *own, *behind.nodes])
@@ -246,7 +246,7 @@ def _clipped(n: Nodes, place: str, length: str) -> str:
     return n("Min", n("Max", place, n.constant(0)), n("Sub", length, n.constant(1)))
 
 
-def _score(n: Nodes, known: strangers.Strangers) -> None:
+def score(n: Nodes, known: strangers.Strangers) -> None:
     """The score of strangeness, see `strangers`, from logits and embedding."""
     length = n("ReduceL2", EMBEDDING, n.constant([1]), keepdims=1)
     unit = n("Div", EMBEDDING, n("Max", length, n.constant(1e-12)))

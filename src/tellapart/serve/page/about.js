@@ -11,8 +11,9 @@ export function showAbout(about) {
   const { classes } = about;
   document.title = `${about.name} · tellapart`;
   const names = classes.slice(0, 3).map((name) => el("b", {}, el("bdi", { textContent: name })));
-  const parts = names.flatMap((name, i) => (i === 0 ? [name] : [i === names.length - 1 && classes.length <= 3 ? " from " : ", ", name]));
-  const more = classes.length > 3 ? [` and ${counted(classes.length - 3, "other kind")}`] : [];
+  const last = { 2: " from ", 3: " and " }[classes.length] ?? ", ";
+  const parts = names.flatMap((name, i) => (i === 0 ? [name] : [i === names.length - 1 ? last : ", ", name]));
+  const more = classes.length > 3 ? [` and ${counted(classes.length - 3, "other kind")}`] : [classes.length === 3 ? " apart" : ""];
   const test = tested(about.metrics);
   const right = test ? ` It was right for ${number(Math.round(test.accuracy * test.n))} of ${counted(test.n, "test picture")}.` : "";
   $("tells").replaceChildren(classes.length > 3 ? "It knows " : "It tells ", ...parts, ...more, `.${right}`);

@@ -7,6 +7,9 @@ import contextlib
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from tellapart import preprocess
 from tellapart.errors import PictureError
 from tellapart.files import shown
 from tellapart.predict import Prediction
@@ -20,14 +23,36 @@ from tellapart.serve.service import Service
 Facts = dict[str, Any]  # of a request, for its line in the log
 
 
-async def predictions(service: Service, model: Model, files: list[File], facts: Facts) -> list[Prediction]:
-    """The answer to each file, one that cannot be opened with its error. Raises Refusal, also where none can be."""
-    with _accepted(service, len(files), facts):
+async def predictions(
+    service: Service,
+    model: Model,
+    given: list[File] | list[np.ndarray],
+    facts: Facts,
+    *,
+    all_or_none: bool = False,
+) -> list[Prediction]:
+    """The answer to each picture, one that cannot be opened with its error.
+
+    Args:
+        service: whose limits hold.
+        model: held.
+        given: files, or pixels, uint8 (H, W, 3).
+        facts: are added to.
+        all_or_none: refuse all where one cannot be opened.
+
+    Raises:
+        Refusal: no place, no time, or no picture could be opened.
+    """
+    with _accepted(service, len(given), facts):
         async with _deadline(service):
-            found = await asyncio.gather(*(_answer(service, model, file, facts) for file in files))
+            found = await asyncio.gather(*(_answer(service, model, one, facts) for one in given))
     rows = [answer for answer, _ in found]
     _check_one_was_read(rows)
     _count(service, model, rows)
+    if all_or_none:
+        for i, row in enumerate(rows):
+            if row.error is not None:
+                raise Refusal(422, "unreadable", f"All pictures must open; number {i} does not: {row.error}.")
     return rows
 
 
@@ -60,13 +85,17 @@ async def explanations(
 
 
 async def _answer(
-    service: Service, model: Model, file: File, facts: Facts, *, small: bool = False
+    service: Service, model: Model, one: File | np.ndarray, facts: Facts, *, small: bool = False
 ) -> tuple[Prediction, Decoded | None]:
+    name = one.name if isinstance(one, File) else ""
     try:
-        seen = await service.decoders.decode(file.data, model.preprocess, small=small)
+        if isinstance(one, File):
+            seen = await service.decoders.decode(one.data, model.preprocess, small=small)
+        else:
+            seen = Decoded(await asyncio.to_thread(preprocess.fit, one, model.preprocess), None)
     except PictureError as error:
-        return Prediction(file.name, None, None, error=error.reason), None
-    answered = await model.batcher.answer(file.name, seen.square)
+        return Prediction(name, None, None, error=error.reason), None
+    answered = await model.batcher.answer(name, seen.square)
     facts["queue_ms"] = max(facts.get("queue_ms", 0.0), round(1000 * answered.waited_s, 1))
     return answered.prediction, seen
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Annotated, Any
 
 from fastapi import FastAPI, Query, Request, Response
@@ -11,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 import tellapart
-from tellapart.serve import answering, bodies, contract, counters, page, refusals
+from tellapart.serve import answering, bodies, contract, counters, openinference, page, refusals
 from tellapart.serve.refusals import Refusal
 from tellapart.serve.service import Service
 from tellapart.serve.settings import EXPLAIN_FILES
@@ -74,9 +75,7 @@ def make(service: Service) -> FastAPI:
 
     @app.get("/readyz", **contract.READY)
     async def readyz() -> Response:
-        reason = service.unready()
-        if reason is not None:
-            raise refusals.busy("not_ready", f"The service must be ready; {reason}. Ask again in a second.", 0)
+        _check_ready(service)
         return _json({"status": "ready"})
 
     @app.get("/metrics", **contract.METRICS)
@@ -86,8 +85,83 @@ def make(service: Service) -> FastAPI:
         service.counters.ready.set(service.unready() is None)
         return Response(service.counters.text(), headers={"content-type": counters.CONTENT_TYPE})
 
+    _add_open_inference(app, service)
     page.add(app)
+    schema = app.openapi
+    app.openapi = lambda: app.openapi_schema or contract.completed(schema())
     return app
+
+
+def _add_open_inference(app: FastAPI, service: Service) -> None:
+    """The routes of the Open Inference Protocol; those with a version are the same again."""
+
+    @app.get("/v2", **contract.V2_SERVER)
+    async def v2() -> Response:
+        return _json(openinference.server())
+
+    @app.get("/v2/health/live", **contract.V2_LIVE)
+    async def v2_live() -> Response:
+        return _json({"live": True})
+
+    @app.get("/v2/health/ready", **contract.V2_READY)
+    async def v2_ready() -> Response:
+        _check_ready(service)
+        return _json({"ready": True})
+
+    async def described(name: str) -> Response:
+        return _json(openinference.described(service.models.pick(name)))
+
+    async def ready(name: str) -> Response:
+        _check_ready(service)
+        return _json({"name": service.models.pick(name).name, "ready": True})
+
+    async def infer(request: Request, name: str) -> Response:
+        with service.models.pick(name).held() as model:
+            service.admission.check()
+            content = await bodies.whole(_chunks(request))
+            given, outputs, request_id = await asyncio.to_thread(
+                openinference.asked, content, request.headers.get(openinference.HEADER), service.limits
+            )
+            rows = await answering.predictions(service, model, given, _facts(request), all_or_none=True)
+        content, headers = openinference.answer(model, rows, outputs, request_id)
+        return Response(content, headers=headers)
+
+    for ending, function, method, route in (
+        ("", described, "GET", contract.V2_MODEL),
+        ("/ready", ready, "GET", contract.V2_MODEL_READY),
+        ("/infer", infer, "POST", contract.V2_INFER),
+    ):
+        for middle, in_schema in (("", True), ("/versions/{version}", False)):
+            app.add_api_route(
+                f"/v2/models/{{name}}{middle}{ending}",
+                _of_version(function) if middle else function,
+                methods=[method],
+                include_in_schema=in_schema,
+                **route,
+            )
+
+
+def _of_version(function: Callable[..., Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
+    """The same route below a version."""
+    if "request" in function.__annotations__:
+
+        async def with_request(request: Request, name: str, version: str) -> Response:
+            openinference.check_version(version)
+            return await function(request, name)
+
+        return with_request
+
+    async def without(name: str, version: str) -> Response:
+        openinference.check_version(version)
+        return await function(name)
+
+    return without
+
+
+def _check_ready(service: Service) -> None:
+    reason = service.unready()
+    if reason is not None:
+        raise refusals.busy("not_ready", f"The service must be ready; {reason}. Ask again in a second.", 0)
 
 
 def _facts_of(service: Service, model: Any) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -255,11 +256,9 @@ def _spawn(arguments: list[str]) -> subprocess.Popen:
     )
     environment = {name: value for name, value in os.environ.items() if name != "TELLAPART_API_KEY"}
     environment |= {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "OPENCV_LOG_LEVEL": "OFF"}
-    apart = (
-        {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}  # pyright: ignore[reportAttributeAccessIssue]
-        if sys.platform == "win32"
-        else {"process_group": 0}
-    )
+    apart: dict[str, Any] = {"process_group": 0}  # a terminal's Ctrl-C is not for it
+    if sys.platform == "win32":
+        apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
     process = subprocess.Popen(
         [sys.executable, "-P", "-c", code, *arguments],
         stdin=subprocess.PIPE,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -54,7 +53,7 @@ def run(
     with _listening(host, port) as listener:
         from tellapart.serve.counters import Counters
         from tellapart.serve.decoders import Decoders
-        from tellapart.serve.logs import Log
+        from tellapart.serve.logs import Log, logged
 
         counters, log = Counters(), Log()
         decoders = Decoders(
@@ -79,7 +78,8 @@ def run(
                 )
                 click.echo(f"Warning: {warning}")
                 log.write("warning", message=warning)
-            asyncio.run(_serve(server, service, loading, listener, f"http://{shown_host}:{address[1]}"))
+            with logged(log):
+                asyncio.run(_serve(server, service, loading, listener, f"http://{shown_host}:{address[1]}"))
         finally:
             decoders.stop()
             log.close()
@@ -112,7 +112,6 @@ class _Loading:
 async def _serve(
     server: uvicorn.Server, service: Service, loading: _Loading, listener: socket.socket, address: str
 ) -> None:
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
     tasks = [asyncio.create_task(_become_ready(server, service, loading, address))]
     try:
         await server.serve(sockets=[listener])
@@ -134,6 +133,8 @@ async def _become_ready(server: uvicorn.Server, service: Service, loading: _Load
     service.log.write("ready")
     click.echo(f"Serving {', '.join(service.models.names)} at {address}")
     loop = asyncio.get_running_loop()
+    for model in service.models.all():
+        await loop.run_in_executor(None, model.quicken)
     while True:
         await asyncio.sleep(served.POLL_S)
         await loop.run_in_executor(None, service.models.look)
@@ -203,12 +204,6 @@ def _server(service: Service) -> uvicorn.Server:
     import uvicorn
 
     from tellapart.serve import app, gatekeeping, protocol
-    from tellapart.serve.logs import Handler
-
-    for name in ("uvicorn.error", "asyncio"):
-        logger = logging.getLogger(name)
-        logger.addHandler(Handler(service.log))
-        logger.propagate = False
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager

@@ -31,7 +31,7 @@ _RANGES = {
     "queue": _Range("--queue", 1, 100_000, "256"),
     "receive_s": _Range("--receive-timeout", 0.1, 3600, "30s", " seconds"),
     "decode_s": _Range("--decode-timeout", 0.1, 600, "5s", " seconds"),
-    "max_batch": _Range("--max-batch", 1, 256, "16"),
+    "max_batch": _Range("--max-batch", 1, 256, "8"),
     "decoders": _Range("--decoders", 1, 256, "3"),
 }
 
@@ -47,7 +47,7 @@ class Limits:
     queue: int = 256  # pictures that are accepted and not answered yet
     receive_s: float = 30.0  # from a request's first byte to its last
     decode_s: float = 5.0  # for one picture to open
-    max_batch: int = 16  # pictures that the network sees at once
+    max_batch: int = 8  # pictures that the network sees at once; more would not fit the cores' caches
     decoders: int = dataclasses.field(default_factory=lambda: min(max(os.cpu_count() or 1, 2), 16))  # processes
     headers_s: float = 10.0  # from a connection, or a request's first byte, to the end of its headers
     idle_s: float = 20.0  # that a connection may be kept without a request

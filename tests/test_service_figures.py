@@ -30,7 +30,10 @@ Handler = Callable[[bytes, asyncio.StreamWriter], None]
 def asked(handler: Handler, *, requests: int | None = None, seconds: float | None = None, **more) -> load.Load:
     """A load against a server that reads each request whole and hands its body to `handler`."""
 
+    writers: list[asyncio.StreamWriter] = []
+
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
         while True:
             try:
                 head = (await reader.readuntil(b"\r\n\r\n")).lower()
@@ -51,6 +54,9 @@ def asked(handler: Handler, *, requests: int | None = None, seconds: float | Non
         options = SimpleNamespace(url=url, requests=requests, seconds=seconds, **{**plain, **more})
         done = await load.run(options, bodies)  # pyright: ignore[reportArgumentType]
         listening.close()
+        for writer in writers:
+            writer.close()
+        await asyncio.sleep(0)
         return done
 
     return asyncio.run(both())

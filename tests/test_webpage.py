@@ -182,7 +182,7 @@ def test_many_pictures_get_answers_and_files_that_are_none_are_named(
     seen = page.locator("li.card:visible")
     assert "noise.png" in seen.locator("h3").all_inner_texts()
     assert set(seen.locator(".answer").all_inner_texts()) == {"Unknown"}
-    assert unknown.inner_text() == f"{seen.count()} unknown"
+    assert unknown.text_content() == f"{seen.count()} unknown"
     unknown.click()
     assert page.locator("li.card:visible").count() == len(files)
 

@@ -311,6 +311,11 @@ def test_the_page_fits_and_axe_finds_nothing(open_page: Any, files: dict[str, Pa
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed")
     page = open_page(size, scheme)
     fits(page, size, scheme)
+    reached = []
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
+    assert reached == ["A", "choose", "camera", "SUMMARY"]
     give(page, files["circle 0.png"], files["noise.png"], files["letter.jpg"])
     page.locator("select").first.select_option(index=1)
     page.locator("select").first.select_option(index=2)

@@ -36,7 +36,7 @@ worker.onmessage = ({ data }) => {
   } else if (data.about) introduce(data.about);
   else if (data.loaded !== undefined) loading(data.loaded, data.total);
   else if (data.starting) starting();
-  else if (data.ready) ready();
+  else if (data.ready) ready(data);
   else if (data.failed) failed(data.failed);
 };
 worker.onerror = (event) => failed(event.message || "The worker could not be started.");
@@ -111,8 +111,9 @@ function starting() {
   at("loaded").textContent = "Starting the model";
 }
 
-async function ready() {
+async function ready({ exact }) {
   at("loading").hidden = true;
+  at("inexact").hidden = exact;
   document.documentElement.dataset.ready = "true";
   if (!("serviceWorker" in navigator)) return;
   try {

@@ -42,6 +42,8 @@ NOTES = (
     "- A server that sends a Content-Security-Policy of its own must allow `script-src 'self' 'wasm-unsafe-eval'` and "
     "`img-src 'self' blob:`. With `Cross-Origin-Opener-Policy: same-origin` and "
     "`Cross-Origin-Embedder-Policy: require-corp` the network uses several cores.",
+    "- A heat map is found by taking away one place after another of the network's last map; `tellapart explain` can "
+    "have finer ones.",
 )
 
 

@@ -45,8 +45,7 @@ class Watch(threading.Thread):
         looks = 0
         while not self._ended.wait(min(LOOK_S, 0.05 * (looks + 1))):
             looks += 1
-            family = sum(_megabytes(pid, "smaps_rollup", "Pss:") for pid in _family(self.pid))
-            self.peak_mb = max(self.peak_mb, family, _megabytes(self.pid, "status", "VmHWM:"))
+            self.peak_mb = max(self.peak_mb, memory_mb(self.pid), _megabytes(self.pid, "status", "VmHWM:"))
 
     def stop(self) -> float:
         self._ended.set()
@@ -101,6 +100,11 @@ def run(
         peak_mb=watch.stop() or usage.ru_maxrss / unit,
         status=process.returncode,
     )
+
+
+def memory_mb(pid: int) -> float:
+    """What a process and all that descend from it hold now, each shared page once; see `Watch`."""
+    return sum(_megabytes(each, "smaps_rollup", "Pss:") for each in _family(pid))
 
 
 def tail(log: Path, lines: int = 3) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import click
@@ -36,6 +37,35 @@ class Share(click.ParamType):
         if 0 < share <= 1:
             return share
         self.fail(f"must be a share above 0 and up to 1, like 0.95 or 95%; got {value!r}.", param, ctx)
+
+
+class Bytes(click.ParamType):
+    """A size: 32MiB, 500kB, 1048576."""
+
+    name = "size"
+    UNITS = {"": 1, "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}  # noqa: RUF012
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        number = str(value).strip().rstrip("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ ")
+        unit = str(value).strip()[len(number) :].strip().lower()
+        try:
+            return round(float(number) * self.UNITS[unit])
+        except (ValueError, KeyError, OverflowError):
+            self.fail(f"must be a size, like 32MiB or 500kB; got {value!r}.", param, ctx)
+
+
+class Seconds(click.ParamType):
+    """A time: 10s, 500ms, 1m30s, 10."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        text = str(value).strip().lower()
+        found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?|(\d+)ms", text)
+        if not text or found is None:
+            self.fail(f"must be a time, like 10s, 500ms or 1m30s; got {value!r}.", param, ctx)
+        hours, minutes, seconds, thousandths = (float(part or 0) for part in found.groups())
+        return 3600 * hours + 60 * minutes + seconds + thousandths / 1000
 
 
 class Group(click.Group):

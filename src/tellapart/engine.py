@@ -64,9 +64,11 @@ class Engine:
         BundleError: the bytes are not such a graph.
     """
 
-    def __init__(self, graph: bytes, *, threads: int | None = None, inner: Sequence[str] = ()) -> None:
+    def __init__(
+        self, graph: bytes, *, threads: int | None = None, inner: Sequence[str] = (), spinning: bool = True
+    ) -> None:
         # Whoever wants inner values computes with them, on the same cores.
-        self._session = session(graph, threads=threads or os.cpu_count() or 1, spinning=not inner)
+        self._session = session(graph, threads=threads or os.cpu_count() or 1, spinning=spinning and not inner)
         inputs, outputs = self._session.get_inputs(), [o.name for o in self._session.get_outputs()]
         if len(inputs) != 1 or inputs[0].type != "tensor(uint8)" or len(inputs[0].shape) != 4:
             raise BundleError("The graph must have one input, uint8 (B, S, S, 3). Get the bundle again, or train anew.")

@@ -79,7 +79,7 @@ class Folder:
         self._force, self._label, self._deletion = force, label, deletion
         self._predictor, self._explainer = Predictor(bundle), Explainer(bundle)
         self._taken: set[str] = set()
-        self._files = {} if photos is None else _by_content(photos, progress or Progress())
+        self._files = {} if photos is None else by_content(photos, progress or Progress())
 
     def explain(self, questions: Iterable[Question]) -> Iterator[Written]:
         """Explain each picture and write it. One that cannot be read has its error instead.
@@ -128,7 +128,7 @@ class Folder:
         raise AssertionError("numbers have no end")
 
 
-def _by_content(photos: str | os.PathLike[str], progress: Progress) -> dict[str, str]:
+def by_content(photos: str | os.PathLike[str], progress: Progress) -> dict[str, str]:
     """The pictures below a folder by the hash of their bytes."""
     paths = [found.path for found in walk(photos) if found.reason is None]
     hashes = contents.hash_all(paths, lambda done, total: progress.update("Reading", done, total))

@@ -83,13 +83,21 @@ Look = Callable[[str, np.ndarray], None]  # is shown a path and its square, uint
 class Predictor:
     """A bundle, ready to answer."""
 
-    def __init__(self, bundle: Bundle, *, targets: guards.Targets | None = None, coverage: float | None = None) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        *,
+        targets: guards.Targets | None = None,
+        coverage: float | None = None,
+        spinning: bool = True,
+    ) -> None:
         """Open the bundle's graph.
 
         Args:
             bundle: verified.
             targets: what is asked of the answers, instead of what was asked when it was trained.
             coverage: how often, 0–1, the `label_set` of an answer is to hold the right class; None for no such sets.
+            spinning: let the graph's threads keep the cores between two batches; not where others need them then.
 
         Raises:
             BundleError: graph and manifest do not fit each other.
@@ -102,7 +110,7 @@ class Predictor:
             raise BundleError(f"The bundle's preprocessing is not known here: {error}") from error
         self._temperature = float(bundle.manifest["temperature"])
         self._graph = bundle.members["model.onnx"]
-        self._engine = Engine(self._graph)
+        self._engine = Engine(self._graph, spinning=spinning)
         if self._engine.size_px != self.preprocess.size_px or self._engine.n_classes != len(self.classes):
             raise BundleError(
                 f"A bundle's graph must fit its manifest ({self.preprocess.size_px} px, {len(self.classes)} classes); "
@@ -166,14 +174,12 @@ class Predictor:
 
     def _stream(self, loaded: Iterator[Loaded], sample: list[Loaded]) -> Iterator[Prediction]:
         """The answers to many, by the fastest way to run the graph."""
-        graph = self._graph
         pixels = [found for _, found in sample if not isinstance(found, str)][: 2 * streams.BATCH]
         if not pixels:  # nothing to measure on: the first of them are no pictures
             while group := list(itertools.islice(loaded, BATCH)):
                 yield from self._answer(group)
             return
-        name = hashlib.sha256(graph).hexdigest()[:16]
-        way = streams.choose(graph, LOGITS, np.stack(pixels), name, cache_folder())
+        stream = self._fastest(np.stack(pixels))
         groups: deque[list[Loaded]] = deque([[]])  # what was read, in order; each but the last has gone to the stream
 
         def batches() -> Iterator[np.ndarray]:
@@ -190,17 +196,38 @@ class Predictor:
                 groups.append([])
                 yield np.stack(batch)
 
-        for logits, embedding in streams.Stream(graph, [LOGITS, EMBEDDING], way).run(batches()):
+        for logits, embedding in stream.run(batches()):
             group = groups.popleft()
-            rows = self._rows(Outputs(logits, embedding))
-            near = [] if way in streams.EXACT else self._near(logits, rows)
-            if len(near):
-                pixels = [found for _, found in group if not isinstance(found, str)]
-                again = self._rows(self._engine.run(np.stack([pixels[i] for i in near])))
-                for i, row in zip(near, again, strict=True):
-                    rows[i] = row
-            yield from self._predictions(group, iter(rows))
+            pixels = [found for _, found in group if not isinstance(found, str)]
+            yield from self._predictions(group, iter(self._settled(Outputs(logits, embedding), pixels, stream.way)))
         yield from self._predictions(groups.popleft(), iter(()))
+
+    def stream(self, sample: np.ndarray) -> streams.Stream | None:
+        """The way of `streamed`; None where there is no other than that of `predictions`.
+
+        It is measured on preprocessed pictures, uint8 (N, S, S, 3), for some seconds, or known from the cache.
+        """
+        return None if streams.ways() == [streams.ONNXRUNTIME] else self._fastest(sample)
+
+    def streamed(self, stream: streams.Stream, slot: int, paths: Sequence[str], batch: np.ndarray) -> list[Prediction]:
+        """`predictions` of up to `streams.BATCH` pictures by the fastest way, as `answers` has it for many."""
+        rows = self._settled(Outputs(*stream.one(slot, batch)), batch, stream.way)
+        return [self._ranked(path, *row) for path, row in zip(paths, rows, strict=True)]
+
+    def _fastest(self, sample: np.ndarray) -> streams.Stream:
+        name = hashlib.sha256(self._graph).hexdigest()[:16]
+        way = streams.choose(self._graph, LOGITS, sample, name, cache_folder())
+        return streams.Stream(self._graph, [LOGITS, EMBEDDING], way)
+
+    def _settled(self, outputs: Outputs, pixels: Sequence[np.ndarray] | np.ndarray, way: str) -> list[Row]:
+        """The rows of a batch; what hangs on the rounding of a way is asked again without it."""
+        rows = self._rows(outputs)
+        near = [] if way in streams.EXACT else self._near(outputs.logits, rows)
+        if len(near):
+            again = self._rows(self._engine.run(np.stack([pixels[i] for i in near])))
+            for i, row in zip(near, again, strict=True):
+                rows[i] = row
+        return rows
 
     def _near(self, logits: np.ndarray, rows: list[Row]) -> np.ndarray:
         """Pictures whose answer may hang on rounding, int64: nearly a tie, or near a threshold of the guards."""

@@ -54,17 +54,30 @@ class Stream:
 
         Batches are taken as they are needed: while some are computed, the next ones can be made.
         """
-        slots, waiting = self._requests.slots, deque[tuple[int, int]]()  # (slot, pictures)
+        slots, waiting = self.slots, deque[tuple[int, int]]()  # (slot, pictures)
         for i, batch in enumerate(batches):
             slot, n = i % slots, len(batch)
             if len(waiting) == slots:
                 yield self._wait(*waiting.popleft())
-            if n < BATCH:  # the graph has one size of batch, which is quicker
-                batch = np.concatenate([batch, np.zeros((BATCH - n, *batch.shape[1:]), np.uint8)])
-            self._requests.start(slot, batch)
+            self._start(slot, batch)
             waiting.append((slot, n))
         while waiting:
             yield self._wait(*waiting.popleft())
+
+    @property
+    def slots(self) -> int:
+        """How many batches may be under way at once."""
+        return self._requests.slots
+
+    def one(self, slot: int, batch: np.ndarray) -> tuple[np.ndarray, ...]:
+        """One batch, as `run` has it, in a slot, 0 to `slots` - 1. Each slot may be used by a thread of its own."""
+        self._start(slot, batch)
+        return self._wait(slot, len(batch))
+
+    def _start(self, slot: int, batch: np.ndarray) -> None:
+        if len(batch) < BATCH:  # the graph has one size of batch, which is quicker
+            batch = np.concatenate([batch, np.zeros((BATCH - len(batch), *batch.shape[1:]), np.uint8)])
+        self._requests.start(slot, batch)
 
     def _wait(self, slot: int, n: int) -> tuple[np.ndarray, ...]:
         return tuple(output[:n] for output in self._requests.wait(slot))

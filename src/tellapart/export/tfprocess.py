@@ -60,10 +60,10 @@ def written(bundle: bundles.Bundle, kind: str, path: Path, squares: np.ndarray |
 
 def main(kind: str, kept: str, path: str) -> None:
     """What the process does: `kept` is the folder with the bundle and the squares."""
+    bundle = bundles.read(Path(kept, "model.tellapart"))
     import keras
     import tensorflow as tf
 
-    bundle = bundles.read(Path(kept, "model.tellapart"))
     network = Path(kept, "model.keras")
     network.write_bytes(bundle.members["model.keras"])
     answers, variables = _answering(keras.saving.load_model(network, compile=False, safe_mode=True), bundle)

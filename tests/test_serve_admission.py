@@ -45,7 +45,7 @@ def test_what_could_not_be_answered_in_time_is_refused(clock: Clock) -> None:
     admission = Admission(1000, 10, clock=clock)
     with admission.admitted(10):
         clock.now += 5
-    assert admission.speed.seconds == pytest.approx(0.5)
+    assert admission.seconds == pytest.approx(0.5)
     with admission.admitted(8):
         assert admission.wait_s() == pytest.approx(4)
         assert admission.has_room(4)
@@ -59,7 +59,15 @@ def test_speed_does_not_count_rest(clock: Clock) -> None:
         with admission.admitted(1):
             clock.now += 0.2
         clock.now += 100
-    assert admission.speed.seconds == pytest.approx(0.2)
+    assert admission.seconds == pytest.approx(0.2)
+
+
+def test_speed_is_that_of_all_who_wait_together(clock: Clock) -> None:
+    """The fourth of four pictures waited a second, so that one takes a quarter."""
+    admission = Admission(1000, 10, clock=clock)
+    with admission.admitted(3), admission.admitted(1):
+        clock.now += 1
+    assert admission.seconds == pytest.approx(0.9 * 1 / 4 + 0.1 * 1 / 3)
 
 
 def test_what_was_not_answered_says_nothing_of_speed(clock: Clock) -> None:
@@ -67,7 +75,7 @@ def test_what_was_not_answered_says_nothing_of_speed(clock: Clock) -> None:
     with pytest.raises(ZeroDivisionError), admission.admitted(5):
         raise ZeroDivisionError
     assert admission.n == 0
-    assert admission.speed.seconds is None
+    assert admission.seconds is None
 
 
 def test_full_lasts_from_the_first_refusal_until_there_is_room(clock: Clock) -> None:

@@ -71,7 +71,23 @@ def test_one_that_hangs_is_ended_and_the_others_go_on(decoders: Decoders) -> Non
             assert (await decoders.decode(fine, HOW)).square.shape == (40, 40, 3)
 
     asyncio.run(ask())
-    assert ended == ["time"]
+    assert set(ended) == {"time"}
+
+
+def test_several_that_hang_make_way(decoders: Decoders) -> None:
+    """Four are more than there are processes; a picture after them is opened before they are all given up."""
+    fine, hostile = encoded(draw("circles", 6)), slow_jpeg(5000, 1000)
+
+    async def ask() -> None:
+        held = [asyncio.create_task(decoders.decode(hostile, HOW)) for _ in range(4)]
+        await asyncio.sleep(0.1)
+        assert (await decoders.decode(fine, HOW)).square.shape == (40, 40, 3)
+        assert len(decoders._workers) <= 4
+        for each in await asyncio.gather(*held, return_exceptions=True):
+            assert isinstance(each, PictureError)
+        assert (await decoders.decode(fine, HOW)).square.shape == (40, 40, 3)
+
+    asyncio.run(ask())
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="memory is limited on Linux")

@@ -33,7 +33,14 @@ LOOPBACK = ("127.", "::1", "localhost")
 
 
 def run(
-    given: Sequence[str], *, host: str, port: int, limits: Limits, access: Access, photos: str | None = None
+    given: Sequence[str],
+    *,
+    host: str,
+    port: int,
+    limits: Limits,
+    access: Access,
+    version: str,
+    photos: str | None = None,
 ) -> None:
     """Serve models until a signal ends it. SIGTERM and SIGINT let accepted requests finish; a second one does not.
 
@@ -43,6 +50,7 @@ def run(
         port: the port; 0 for any that is free.
         limits: what it keeps to.
         access: who may use it.
+        version: of this package.
         photos: the folder of the training pictures, to show the nearest in explanations.
 
     Raises:
@@ -66,7 +74,7 @@ def run(
         try:
             models = served.Models(wanted, max_batch=limits.max_batch, hooks=_hooks(counters, log))
             loading = _Loading(models, decoders)
-            service = _service(limits, access, models, decoders, counters, log, photos)
+            service = _service(limits, access, models, decoders, counters, log, version, photos)
             server = _server(service)
             address = listener.getsockname()
             shown_host = f"[{address[0]}]" if ":" in address[0] else address[0]
@@ -184,7 +192,7 @@ def _decoder_ended(counters, log, why: str) -> None:
     log.write("decoder_replaced", why=why)
 
 
-def _service(limits, access, models, decoders, counters, log, photos) -> Service:
+def _service(limits, access, models, decoders, counters, log, version, photos) -> Service:
     from tellapart.serve.admission import Admission
     from tellapart.serve.explanations import Explanations
     from tellapart.serve.service import Service
@@ -198,6 +206,7 @@ def _service(limits, access, models, decoders, counters, log, photos) -> Service
         explanations=Explanations(limits.deadline_s, photos),
         counters=counters,
         log=log,
+        version=version,
     )
 
 

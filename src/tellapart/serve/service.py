@@ -27,6 +27,7 @@ class Service:
     explanations: Explanations
     counters: Counters
     log: Log
+    version: str  # of this package
     warm: bool = False  # models are loaded and decoders run
     draining: bool = False  # no new work; what was accepted is finished
     receiving: int = 0  # bytes of bodies that are held

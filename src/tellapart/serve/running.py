@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -58,7 +59,7 @@ def run(
         TellapartError: the port is taken, or a model cannot be loaded.
     """
     wanted = served.sources(given)
-    with _listening(host, port) as listener:
+    with _listening(host, port) as listener, _uncollected():
         from tellapart.serve.counters import Counters
         from tellapart.serve.decoders import Decoders
         from tellapart.serve.logs import Log, logged
@@ -140,12 +141,26 @@ async def _become_ready(server: uvicorn.Server, service: Service, loading: _Load
     service.warm = True
     service.log.write("ready")
     click.echo(f"Serving {', '.join(service.models.names)} at {address}")
+    gc.collect()
+    gc.freeze()  # what is there now stays: collections look at what requests leave behind
+    gc.enable()
     loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, service.describe)
     for model in service.models.all():
         await loop.run_in_executor(None, model.quicken)
     while True:
         await asyncio.sleep(served.POLL_S)
         await loop.run_in_executor(None, service.models.look)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage, of which imports leave none, until `_become_ready` lets it begin."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextlib.contextmanager
@@ -239,10 +254,11 @@ def _server(service: Service) -> uvicorn.Server:
             await super().shutdown(sockets)
             service.log.write("end")
 
-    limits = service.limits
+    limits, routes = service.limits, app.make(service)
+    service.describe = routes.openapi
     return Server(
         uvicorn.Config(
-            gatekeeping.Gate(app.make(service), service),  # pyright: ignore[reportArgumentType]
+            gatekeeping.Gate(routes, service),  # pyright: ignore[reportArgumentType]
             http=protocol.made(limits),
             ws="none",
             lifespan="off",

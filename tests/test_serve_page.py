@@ -556,13 +556,17 @@ def test_a_busy_server_is_asked_again(visit: Open, files: Path):
 def test_a_server_that_is_gone_is_asked_again_when_told_to(visit: Open, files: Path):
     page = visit(expected="ERR_")
     page.route(re.compile("/v1/predict"), lambda route: route.abort())
-    send(page, files, "shape_0.png", "shape_1.png")
+    for name in ("here.png", "gone.png"):
+        draw("circles", 3).save(files / name)
+    send(page, files, "here.png", "gone.png")
+    (files / "gone.png").unlink()
     assert page.locator(".card h3").all_inner_texts() == ["No answer", "No answer"]
     assert "The server cannot be reached." in text(page, ".card")
     page.unroute(re.compile("/v1/predict"))
     page.get_by_role("button", name="Ask again", exact=True).first.click()
     page.wait_for_selector(".card.answered")
     answered(page, 2)
+    assert "The file is gone, or was changed after it was chosen." in text(page, ".card.unreadable")
     assert page.locator("#retry").is_hidden()
 
 

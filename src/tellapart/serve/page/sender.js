@@ -7,6 +7,7 @@ const GROUP_BYTES = 4 * 2 ** 20; // of one request of several: a slow line must 
 const LANES = 2; // requests at a time
 const AROUND_BYTES = 8192; // what a request holds beside the picture
 const PATIENCE_S = 300; // how long a server may be busy
+const GONE = 410; // as HTTP has it, of a file
 const ALONE = [0, 408, 413, 422]; // cut off, too slow, too much, none readable: what may be no fault of each in a group
 
 const DEFAULT = { max_body_bytes: 32 * 2 ** 20, max_files: 64 };
@@ -86,7 +87,7 @@ export class Sender extends EventTarget {
           for (const item of items) await this.#ask([item], signal);
           return;
         } else {
-          for (const item of items) this.#failed(item, error);
+          for (const item of items) this.#failed(item, (await gone(item.file)) ?? error);
           return;
         }
       }
@@ -112,7 +113,7 @@ export class Sender extends EventTarget {
 
   #failed(item, error) {
     const problem = error.body?.predictions?.[0]?.error ?? error.message;
-    this.session.change(item, { state: "failed", problem, again: error.status !== 413 && error.status !== 422 });
+    this.session.change(item, { state: "failed", problem, again: ![GONE, 413, 422].includes(error.status) });
     this.#count(1);
   }
 
@@ -124,5 +125,16 @@ export class Sender extends EventTarget {
   #tell() {
     const { done, total, waitS } = this;
     this.dispatchEvent(new CustomEvent("progress", { detail: { done, total, waitS } }));
+  }
+}
+
+/** What keeps the browser from reading a file that was chosen; null where it can. */
+async function gone(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+    return null;
+  } catch {
+    const told = new Error("The file is gone, or was changed after it was chosen. Choose it again.");
+    return Object.assign(told, { status: GONE });
   }
 }

@@ -387,7 +387,7 @@ def test_wrong_answers_become_a_csv_that_training_reads(visit: Open, files: Path
     selects.nth(2).select_option(label="None of these")
     selects.nth(3).select_option(label="None of these")
     selects.nth(3).select_option(label="Take it back")
-    assert text(page, "#marked") == "3 answers marked wrong"
+    assert text(page, "#marked") == "3 marked wrong"
     page.get_by_role("button", name="Marked wrong 3").click()
     assert page.locator(".card").count() == 3
     page.get_by_role("button", name="Clear").click()

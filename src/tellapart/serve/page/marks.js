@@ -2,7 +2,7 @@
 
 import { $, el, save } from "./dom.js";
 import { wrong } from "./csv.js";
-import { counted } from "./words.js";
+import { counted, number } from "./words.js";
 import { inFolders, zipped } from "./zip.js";
 
 const MANY = 50; // classes from which on the choices are made when they are looked at
@@ -55,7 +55,7 @@ export function basket(session) {
   const count = () => {
     const n = session.marked.length;
     $("basket").hidden = n === 0;
-    $("marked").textContent = `${counted(n, "answer")} marked wrong`;
+    $("marked").textContent = `${number(n)} marked wrong`;
     $("save-pictures").hidden = !session.marked.some(({ right }) => right);
     $("saved").hidden = true;
     saved = n === 0;

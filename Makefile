@@ -21,8 +21,9 @@ browser:
 demo: setup
 	$(BIN)/tellapart demo --force
 
+# A file's tests share a process, and with it the classifiers that they train.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

@@ -12,10 +12,11 @@ A bundle is a zip with a fixed list of members:
 `embeddings.npy`    float16 (N, D), the training pictures in the order of `splits.json`
 `held_out.npz`      what it said of pictures that it did not learn from (see `guards`); may be missing
 `strangers.npz`     what tells pictures of none of its classes (see `strangers`); may be missing
+`golden.npz`        drawn pictures and its answers to them, by which exports are checked; may be missing
 ==================  ==========================================================================================
 
-Nothing in it is a pickle, and it holds no pictures. Reading trusts nothing: names, counts, sizes and the version
-are checked before a member is opened, and the hashes before one is used.
+Nothing in it is a pickle, and it holds no pictures of its user. Reading trusts nothing: names, counts, sizes and the
+version are checked before a member is opened, and the hashes before one is used.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ FORMAT = "tellapart-bundle"
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
 MEMBERS = ("model.onnx", "model.keras", "splits.json", "history.csv", "embeddings.npy")
-OPTIONAL = ("held_out.npz", "strangers.npz")  # a bundle without them answers every picture
+OPTIONAL = ("held_out.npz", "strangers.npz", "golden.npz")  # without the first two it answers every picture
 MAX_MANIFEST_BYTES = 32 * 2**20
 MAX_MEMBER_BYTES = 2 * 2**30
 MAX_TOTAL_BYTES = 4 * 2**30
@@ -108,6 +109,13 @@ def make(
     complete = {"format_version": FORMAT_VERSION, "format": FORMAT, **manifest}
     complete["members"] = {name: _fingerprint(content) for name, content in members.items()}
     return Bundle(complete, members)
+
+
+def extended(bundle: Bundle, name: str, content: bytes) -> Bundle:
+    """The same bundle with one more of the optional members, or another one in its place."""
+    members = {**bundle.members, name: content}
+    told = {**bundle.manifest["members"], name: _fingerprint(content)}
+    return Bundle({**bundle.manifest, "members": told}, members)
 
 
 def write(bundle: Bundle, path: str | os.PathLike[str], *, force: bool = False) -> None:

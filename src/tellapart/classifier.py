@@ -36,6 +36,8 @@ from tellapart.sorting import Sorted, Sorter
 if TYPE_CHECKING:
     import keras
 
+    from tellapart.export.exporting import Exported
+
 PathLike = str | os.PathLike[str]
 
 
@@ -294,6 +296,58 @@ class Classifier:
             split=taken,
             notes=catalog.notes,
             progress=said,
+        )
+
+    def export(
+        self,
+        to: str,
+        folder: PathLike,
+        *,
+        quantize: str | None = None,
+        calibrate: PathLike | None = None,
+        max_loss: float = 0.01,
+        force: bool = False,
+        progress: Progress | None = None,
+        **reading: Unpack[Reading],
+    ) -> Exported:
+        """Write the model for another runtime, with what it needs there and a sample program.
+
+        The folder gets its name only after its own program, in its own runtime and without this package, answered the
+        golden pictures as this classifier does: preprocessing, probabilities, strangeness and thresholds (see
+        `with_targets`).
+
+        Args:
+            to: "onnx", "openvino", "litert", "saved-model", "keras" or "web".
+            folder: new or empty.
+            quantize: "int8" makes the model smaller; not for "saved-model" and "keras".
+            calibrate: with `quantize` a folder of labelled pictures: half show what values come, half judge.
+            max_loss: with `quantize` how much accuracy, 0–1, may be lost on those that judge.
+            force: replace an export that stands in `folder`.
+            progress: is told how far it has come.
+            reading: how `calibrate` is read, see `Reading`.
+
+        Returns:
+            `files` with their sizes, the `agreement` with this classifier, and what `quantized` it cost.
+
+        Raises:
+            ExportError: what was written does not answer as this classifier does, or loses too much.
+            OutputError: the folder cannot be written, or holds something.
+            MissingPackageError: the runtime is not installed.
+            SettingsError: a setting is unknown, or not for this format.
+        """
+        from tellapart.export import exporting  # answering needs none of it
+
+        return exporting.export(
+            self.bundle,
+            to,
+            folder,
+            quantize=quantize,
+            calibrate=calibrate,
+            max_loss=max_loss,
+            aimed=self.predictor.guards,
+            force=force,
+            progress=progress,
+            reading=reading,
         )
 
     def save(self, path: PathLike, *, force: bool = False) -> None:

@@ -272,6 +272,7 @@ cli.add_command(reports.report)
 
 cli.add_command(answering.predict)
 cli.add_command(answering.explain)
+cli.add_command(shipping.export)
 cli.add_command(shipping.serve)
 cli.add_command(trials.compare)
 cli.add_command(trials.history)

@@ -8,6 +8,7 @@
     ├── PictureError            one picture cannot be read; `reason` says why
     ├── BundleError             a file is not a bundle, is damaged, or is of another version
     ├── BackboneError           pretrained weights are not the ones that were checked
+    ├── ExportError             a bundle cannot be had in a format, or does not answer there as it does itself
     ├── OutputError             a result cannot be written: it exists, or the disk refuses
     └── MissingPackageError     an optional package is needed and not installed
 
@@ -47,6 +48,10 @@ class BundleError(TellapartError):
 
 class BackboneError(TellapartError):
     """Pretrained weights are not the ones that were checked, or not of a form that is known here."""
+
+
+class ExportError(TellapartError):
+    """A bundle cannot be had in a format, or what was written does not answer as the bundle does."""
 
 
 class OutputError(TellapartError):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tellapart import bundle as bundles
-from tellapart import calibration, judgement, metrics, preprocess, provenance, splits, store, strangers
+from tellapart import calibration, golden, judgement, metrics, preprocess, provenance, splits, store, strangers
 from tellapart import catalog as catalogs
 from tellapart.augment import Augmentation
 from tellapart.config import Recipe
@@ -312,7 +312,7 @@ def pack(
         embeddings=told["train"][1],
         guarding=judged.members,
     )
-    return bundle, evaluations
+    return golden.kept(bundle), evaluations
 
 
 def _judgement(

@@ -130,7 +130,7 @@ def _speed(stream: Stream, batches: list[np.ndarray]) -> float:
 def _versions() -> tuple[str, ...]:
     import onnxruntime
 
-    openvino = [_openvino().__version__] if importlib.util.find_spec("openvino") else []
+    openvino = [quiet_openvino().__version__] if importlib.util.find_spec("openvino") else []
     return (onnxruntime.__version__, *openvino)
 
 
@@ -156,7 +156,7 @@ class _OpenVino:
     """As many batches at once as there are cores, each on one of them."""
 
     def __init__(self, graph: bytes, outputs: tuple[str, ...], way: str, threads: int) -> None:
-        ov, core = _openvino(), _core()
+        ov, core = quiet_openvino(), _core()
         model = core.read_model(graph)
         kept = [model.output(name) for name in outputs]
         model = ov.Model([port.get_node().input_value(0) for port in kept], model.get_parameters())
@@ -172,7 +172,7 @@ class _OpenVino:
         self._inputs: list[Any] = [None] * self.slots
 
     def start(self, slot: int, batch: np.ndarray) -> None:
-        self._inputs[slot] = tensor = _openvino().Tensor(np.ascontiguousarray(batch), shared_memory=True)
+        self._inputs[slot] = tensor = quiet_openvino().Tensor(np.ascontiguousarray(batch), shared_memory=True)
         self._requests[slot].set_input_tensor(0, tensor)
         self._requests[slot].start_async()
 
@@ -182,7 +182,7 @@ class _OpenVino:
         return tuple(np.array(tensor.data, np.float32) for tensor in request.output_tensors)
 
 
-def _openvino() -> Any:
+def quiet_openvino() -> Any:
     """OpenVINO without its telemetry: where that package cannot be imported, OpenVINO puts nothing in its place."""
     sys.modules.setdefault("openvino_telemetry", None)  # pyright: ignore[reportArgumentType]
     try:
@@ -196,4 +196,4 @@ def _openvino() -> Any:
 
 @functools.cache
 def _core() -> Any:
-    return _openvino().Core()
+    return quiet_openvino().Core()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import os
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -20,6 +21,9 @@ from tellapart.files import counted, shown
 from tellapart.findings import KIND_NAMES, Finding, Findings
 from tellapart.predict import Prediction
 from tellapart.sorting import Sorted
+
+if TYPE_CHECKING:
+    from tellapart.export.exporting import Exported
 
 MOST_CLASSES = 20  # that are listed
 MOST_OF_KIND = 3  # findings of a kind that are told one by one
@@ -61,6 +65,24 @@ def gap(train_accuracy: float, evaluation: Evaluation) -> str:
             f"believe the test figure. More pictures help most."
         )
     return f"{both}: no gap to speak of."
+
+
+def exported(done: Exported) -> RenderableType:
+    """What `export` says: where it is, how well it agrees, how it is run."""
+    size, near = sum(done.files.values()), done.agreement
+    lines = [
+        f"Written: {shown(done.folder)} ({done.to}, {counted(len(done.files), 'file')}, {size / 1e6:.1f} MB).",
+        f"Read back in its own runtime, it answers {near.pictures} golden pictures as the model does; the largest "
+        f"difference of a probability is {near.probability:.1g}.",
+    ]
+    if done.quantized is not None:
+        told = done.quantized
+        lines.append(
+            f"int8: accuracy {told['accuracy_before']:.1%} before, {told['accuracy_after']:.1%} after, on "
+            f"{told['judged_on']:,} pictures; {told['calibrated_on']:,} others set its ranges."
+        )
+    lines.append(f"How to run it: {shown(os.path.join(done.folder, 'README.md'))}")
+    return Group(*map(_plain, lines))
 
 
 def checked(found: Findings) -> RenderableType:

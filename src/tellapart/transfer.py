@@ -25,6 +25,7 @@ from tellapart import (
     calibration,
     features,
     finetune,
+    golden,
     judgement,
     metrics,
     networks,
@@ -236,7 +237,7 @@ def run(
     reason = _reason(recipe, evaluations, train, unused, unjudged, deadline)
     if tuned.reason:
         reason = f"{reason} {tuned.reason}."
-    return Result(bundle, evaluations, record["pictures"], record, reason)
+    return Result(golden.kept(bundle), evaluations, record["pictures"], record, reason)
 
 
 def first(catalog: catalogs.Catalog, seed: int) -> list[int]:

@@ -147,22 +147,23 @@ class Decoders:
         self._workers: set[_Worker] = set()
         self._stopping = threading.Event()
         self._failure: str | None = None
-        self._ready = threading.Semaphore(0)
+        self._ready = threading.Event()
+        self._rest = threading.Event()
         self.n = n
-        self._threads = [threading.Thread(target=self._work, name=f"decode-{i}", daemon=True) for i in range(n)]
+        self._threads = [threading.Thread(target=self._work, args=(i,), name=f"decode-{i}", daemon=True) for i in range(n)]
         self._threads.append(threading.Thread(target=self._watch, name="decode-watch", daemon=True))
         for thread in self._threads:
             thread.start()
 
     def wait(self) -> None:
-        """Until one process is ready. Raises TellapartError where none can start."""
-        while not self._ready.acquire(timeout=0.2):
+        """Until the first process is ready; then start the others. Raises TellapartError where it cannot start."""
+        while not self._ready.wait(0.2):
             if self._failure is not None:
                 raise TellapartError(
                     f"The processes that open pictures must start; they say: {self._failure}. "
                     f"Install tellapart again, or give the machine more memory."
                 )
-        self._ready.release()
+        self._rest.set()
 
     async def decode(self, data: bytes | bytearray | memoryview, how: Preprocess, *, small: bool = False) -> Decoded:
         """Open a file's bytes. With `small` the picture comes at 320 px too.
@@ -178,6 +179,7 @@ class Decoders:
     def stop(self) -> None:
         """End all processes; what is still being opened is lost."""
         self._stopping.set()
+        self._rest.set()
         for _ in range(self.n):
             self._jobs.put(None)
         for worker in list(self._workers):
@@ -186,8 +188,10 @@ class Decoders:
         for thread in self._threads:
             thread.join(5)
 
-    def _work(self) -> None:
-        worker = self._start()
+    def _work(self, i: int) -> None:
+        if i:
+            self._rest.wait()  # at the start one is enough, and the cores have other things to do
+        worker = None if self._stopping.is_set() else self._start()
         while not self._stopping.is_set():
             job = self._jobs.get()
             if job is None:
@@ -232,7 +236,7 @@ class Decoders:
             kind, reason = decoder.FAILED, "it ended at once"
         worker.since = None
         if kind == decoder.READY:
-            self._ready.release()
+            self._ready.set()
             return worker
         self._failure = " ".join(reason.split())[:300]
         self._workers.discard(worker)

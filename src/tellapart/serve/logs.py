@@ -5,12 +5,14 @@ Never in a line: pictures, keys, queries, and names that a sender gave.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import logging
 import queue
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 MOST_WAITING = 10_000  # lines; what comes while the reader is further behind is counted, not kept
@@ -66,6 +68,22 @@ class Handler(logging.Handler):
         self._log.write(
             record.levelname.lower(), source=record.name, message=record.getMessage()[:1000], traceback=traceback
         )
+
+
+@contextlib.contextmanager
+def logged(log: Log) -> Iterator[None]:
+    """Have what libraries warn of in the log meanwhile, instead of as bare text beside it."""
+    root, talkative = logging.getLogger(), logging.getLogger("python_multipart")
+    handler, level = Handler(log), talkative.level
+    root.addHandler(handler)
+    talkative.setLevel(logging.CRITICAL)  # it tells of every wrong body, of which the sender is told
+    logging.captureWarnings(True)
+    try:
+        yield
+    finally:
+        logging.captureWarnings(False)
+        talkative.setLevel(level)
+        root.removeHandler(handler)
 
 
 def _now() -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import signal
 import socket
@@ -54,7 +53,7 @@ def run(
     with _listening(host, port) as listener:
         from tellapart.serve.counters import Counters
         from tellapart.serve.decoders import Decoders
-        from tellapart.serve.logs import Log
+        from tellapart.serve.logs import Log, logged
 
         counters, log = Counters(), Log()
         decoders = Decoders(
@@ -79,7 +78,8 @@ def run(
                 )
                 click.echo(f"Warning: {warning}")
                 log.write("warning", message=warning)
-            asyncio.run(_serve(server, service, loading, listener, f"http://{shown_host}:{address[1]}"))
+            with logged(log):
+                asyncio.run(_serve(server, service, loading, listener, f"http://{shown_host}:{address[1]}"))
         finally:
             decoders.stop()
             log.close()
@@ -112,7 +112,6 @@ class _Loading:
 async def _serve(
     server: uvicorn.Server, service: Service, loading: _Loading, listener: socket.socket, address: str
 ) -> None:
-    logging.getLogger("asyncio").setLevel(logging.WARNING)
     tasks = [asyncio.create_task(_become_ready(server, service, loading, address))]
     try:
         await server.serve(sockets=[listener])
@@ -146,7 +145,8 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, _, _, _, address = found[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # With the protocol named: only then does asyncio send answers without waiting for more to send.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         try:
             if sys.platform != "win32":  # there it would let two listen on one port
                 listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -205,12 +205,6 @@ def _server(service: Service) -> uvicorn.Server:
     import uvicorn
 
     from tellapart.serve import app, gatekeeping, protocol
-    from tellapart.serve.logs import Handler
-
-    for name in ("uvicorn.error", "asyncio"):
-        logger = logging.getLogger(name)
-        logger.addHandler(Handler(service.log))
-        logger.propagate = False
 
     class Server(uvicorn.Server):
         @contextlib.contextmanager

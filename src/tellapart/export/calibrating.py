@@ -1,0 +1,90 @@
+"""Labelled pictures for a model in int8: one half shows what values come, the other half judges the result."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from tellapart import catalog as catalogs
+from tellapart import preprocess
+from tellapart.bundle import Bundle
+from tellapart.errors import InputError, PictureError
+from tellapart.files import shown
+from tellapart.predict import Predictor
+from tellapart.progress import Progress
+
+MOST_SHOWN = 300  # pictures that calibrate
+MOST_JUDGES = 1000
+FEWEST = 10  # of each half
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """Pictures that show a quantizer what values come."""
+
+    squares: np.ndarray  # uint8 (N, S, S, 3), as the network sees them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Judges:
+    """Other labelled pictures, and what the model itself says of them."""
+
+    squares: np.ndarray  # uint8 (M, S, S, 3)
+    labels: np.ndarray  # int64 (M,), places in the model's classes
+    accuracy: float  # of the model itself, 0–1
+
+
+def halves(
+    photos: str | os.PathLike[str], bundle: Bundle, progress: Progress, reading: dict[str, Any]
+) -> tuple[Calibration, Judges]:
+    """Half of the labelled pictures of a folder to calibrate, the other half to judge.
+
+    Copies of a picture stand on one side: the halves go by the hash of the bytes. Pictures that the model learned from
+    do not judge.
+
+    Raises:
+        InputError: there are too few, or a class is none of the model's.
+    """
+    catalog = catalogs.scan(photos, **reading, progress=lambda done, total: progress.update("Reading", done, total))
+    strange = sorted({entry.label for entry in catalog.entries} - set(bundle.classes))
+    if strange:
+        raise InputError(
+            f"Every class of --calibrate {shown(photos)} must be one of the model's; it also has {shown(strange[0])}. "
+            f"Rename it or take it away."
+        )
+    learned = set(bundle.splits().get("train", []))
+    ordered = sorted(catalog.entries, key=lambda entry: (entry.content, entry.path))
+    shows, judges = [], []
+    for entry in ordered:
+        (shows if int(entry.content[:8], 16) % 2 or entry.content in learned else judges).append(entry)
+    shows = _mixed(shows, bundle.classes)[:MOST_SHOWN]
+    judges = _mixed(judges, bundle.classes)[:MOST_JUDGES]
+    how = preprocess.Preprocess.from_dict(bundle.manifest["preprocess"])
+    squares: dict[str, np.ndarray] = {}
+    for entry in progress.counted("Decoding", (*shows, *judges), len(shows) + len(judges)):
+        with contextlib.suppress(PictureError):  # `check` names these; here others serve as well
+            squares[entry.path] = preprocess.load(entry.path, how)
+    shows, judges = ([e for e in some if e.path in squares] for some in (shows, judges))
+    if min(len(shows), len(judges)) < FEWEST:
+        raise InputError(
+            f"--calibrate must name a folder with at least {FEWEST} labelled pictures for each half, and those that "
+            f"judge must be none that the model learned from; there are {len(shows)} and "
+            f"{len(judges)}. Give more pictures."
+        )
+    place = {name: i for i, name in enumerate(bundle.classes)}
+    labels = np.array([place[entry.label] for entry in judges], np.int64)
+    asked = np.stack([squares[entry.path] for entry in judges])
+    predictor = Predictor(bundle)
+    told = np.concatenate([predictor.probabilities(asked[i : i + 16]) for i in range(0, len(asked), 16)])
+    accuracy = float((told.argmax(axis=1) == labels).mean())
+    return Calibration(np.stack([squares[entry.path] for entry in shows])), Judges(asked, labels, accuracy)
+
+
+def _mixed(entries: list[catalogs.Entry], classes: tuple[str, ...]) -> list[catalogs.Entry]:
+    """By turns one of each class, so that the first of them hold all classes."""
+    of = {name: [entry for entry in entries if entry.label == name] for name in classes}
+    return [each[i] for i in range(max(map(len, of.values()), default=0)) for each in of.values() if i < len(each)]

@@ -1,0 +1,28 @@
+"""The folder for LiteRT, on phones and small machines: one .tflite file, for one square, of built-in operations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tellapart.bundle import Bundle
+from tellapart.export import tfprocess
+from tellapart.export.calibrating import Calibration
+from tellapart.export.formats import Written
+
+FILE = "model.tflite"
+NOTES = (
+    "The model takes one square, uint8 (1, side, side, 3), RGB; `square` in the sample makes it from a picture of any "
+    "size. Its signature `serving_default` gives `probabilities`, `logits` and, where the model tells strangers, "
+    "`score`.",
+)
+IN_INT8 = (
+    "The network computes in int8. Its last layer and the score do in float32, and what goes in and comes out is as "
+    "in the float32 model.",
+)
+
+
+def write(bundle: Bundle, folder: Path, *, calibration: Calibration | None) -> Written:
+    """Write the file, in int8 where there are pictures that calibrate. Raises ExportError where it cannot be made."""
+    tfprocess.written(bundle, tfprocess.LITERT, folder / FILE, None if calibration is None else calibration.squares)
+    notes = NOTES if calibration is None else (*NOTES, *IN_INT8)
+    return Written((FILE,), {"path": FILE, "signature": tfprocess.SIGNATURE}, notes)

@@ -1,0 +1,153 @@
+// What is seen of a picture and its answer. Names of files and classes come from outside: they are text, never markup.
+
+import { percent, ranked } from "./answers.js";
+
+const FEW = 5; // classes that are all shown
+const MOST = 3; // of more classes, before one asks for all
+
+export function made(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name === "text") node.textContent = value;
+    else if (value === true) node.setAttribute(name, "");
+    else if (value !== false && value !== null && value !== undefined) node.setAttribute(name, value);
+  }
+  node.append(...children.filter((child) => child !== null));
+  return node;
+}
+
+// Text of a direction of its own, so that a name in Arabic does not turn the line round.
+function name(text) {
+  return made("bdi", { text });
+}
+
+function bar(share, label, leads) {
+  const fill = made("span", { class: "fill" });
+  fill.style.inlineSize = `${100 * share}%`;
+  return made(
+    "li",
+    { class: leads ? "share leads" : "share" },
+    made("span", { class: "of" }, name(label)),
+    made("span", { class: "track", "aria-hidden": "true" }, fill),
+    made("span", { class: "value", text: percent(share) }),
+  );
+}
+
+function bars(answer, classes) {
+  const order = ranked(answer.probabilities);
+  const n = order.length <= FEW ? order.length : MOST;
+  const list = (some) => some.map((i) => bar(answer.probabilities[i], classes[i], i === answer.best && !answer.unknown));
+  const parts = [made("ul", { class: "shares", "aria-label": "Probabilities" }, ...list(order.slice(0, n)))];
+  if (n < order.length) {
+    const rest = made("ul", { class: "shares" });
+    const more = made("details", {}, made("summary", { text: `${order.length - n} more` }), rest);
+    more.addEventListener("toggle", () => rest.childElementCount || rest.append(...list(order.slice(n))), { once: true });
+    parts.push(more);
+  }
+  return parts;
+}
+
+// The answer in words, with its bars: what stands in a card and beside the camera.
+export function told(answer, classes) {
+  if (answer.unknown) {
+    return [
+      made("p", { class: "answer unknown", text: "Unknown" }),
+      made("p", { class: "reason", text: `${answer.reason[0].toUpperCase()}${answer.reason.slice(1)}.` }),
+      made("p", { class: "note", text: "If it had to choose:" }),
+      ...bars(answer, classes),
+    ];
+  }
+  const sure = made("span", { class: "sure", text: percent(answer.probability) });
+  return [made("p", { class: "answer" }, name(answer.label), " ", sure), ...bars(answer, classes)];
+}
+
+// The answer in one line, for who hears the page.
+export function spoken({ name: file, answer, error }) {
+  if (error) return `${file}: could not be read`;
+  return answer.unknown ? `${file}: unknown` : `${file}: ${answer.label}, ${percent(answer.probability)}`;
+}
+
+// A card for an entry; `act` is told what the reader does.
+export function card(entry, act) {
+  const image = made("img", { alt: "", hidden: true });
+  const heat = made("button", { type: "button", class: "chip heat", "aria-pressed": "false", hidden: true, text: "Heat map" });
+  const frame = made("div", { class: "frame waiting" }, image, heat);
+  const title = made("h3", { class: "name", id: `name-${entry.id}` }, name(entry.name));
+  const away = made(
+    "button",
+    { type: "button", class: "away", "aria-label": `Remove ${entry.name}`, title: "Remove" },
+    cross(),
+  );
+  const says = made("div", { class: "says" }, made("p", { class: "note", text: "Waiting…" }));
+  const node = made(
+    "li",
+    { class: "card" },
+    made("article", { "aria-labelledby": title.id }, frame, made("div", { class: "head" }, title, away), says),
+  );
+  away.addEventListener("click", () => act.remove(entry));
+  heat.addEventListener("click", () => act.heat(entry, heat.getAttribute("aria-pressed") !== "true"));
+  return { node, frame, image, heat, says, title };
+}
+
+function cross() {
+  const space = "http://www.w3.org/2000/svg";
+  const svg = document.createElementNS(space, "svg");
+  const path = document.createElementNS(space, "path");
+  for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", width: 20, height: 20, "aria-hidden": "true" })) {
+    svg.setAttribute(key, value);
+  }
+  const look = { d: "M6 6l12 12M18 6L6 18", fill: "none", stroke: "currentColor", "stroke-width": 2.2 };
+  for (const [key, value] of Object.entries(look)) path.setAttribute(key, value);
+  svg.append(path);
+  return svg;
+}
+
+// Fills a card with what was found.
+export function show(entry, classes, act) {
+  const { frame, image, heat, says, node } = entry.card;
+  frame.classList.remove("waiting");
+  if (entry.error) {
+    node.classList.add("failed");
+    frame.classList.add("empty");
+    says.replaceChildren(
+      made("p", { class: "answer broken", text: "Not read" }),
+      made("p", { class: "reason", text: `${entry.error[0].toUpperCase()}${entry.error.slice(1)}.` }),
+    );
+    return;
+  }
+  image.hidden = false;
+  heat.hidden = false;
+  picture(entry, entry.picture);
+  says.replaceChildren(...told(entry.answer, classes), right(entry, classes, act));
+  if (entry.fresh) {
+    const save = made("button", { type: "button", class: "quiet small", text: "Save picture" });
+    save.addEventListener("click", () => act.save(entry));
+    says.append(made("p", { class: "save" }, save));
+  }
+}
+
+// Shows a small picture, or that with its heat map.
+export function picture(entry, blob, hot = null) {
+  const { image, heat, frame } = entry.card;
+  URL.revokeObjectURL(image.src);
+  image.src = URL.createObjectURL(blob);
+  image.alt = hot === null ? entry.name : `${entry.name}, with what speaks for ${hot}`;
+  heat.setAttribute("aria-pressed", String(hot !== null));
+  frame.classList.toggle("hot", hot !== null);
+}
+
+// Where one says what a picture really is.
+function right(entry, classes, act) {
+  const select = made("select", {}, made("option", { value: "", text: "choose" }));
+  const fill = () => {
+    if (select.options.length > 1) return;
+    select.append(...classes.map((label, i) => made("option", { value: i, text: label })));
+  };
+  // Thousands of names in each of a hundred lists would take long: they are put in when a list is about to open.
+  if (classes.length <= 50) fill();
+  else for (const event of ["pointerdown", "focus", "keydown"]) select.addEventListener(event, fill);
+  select.addEventListener("change", () => act.mark(entry, select.value === "" ? null : classes[Number(select.value)]));
+  entry.card.select = select;
+  const question = entry.answer.unknown ? "Do you know it?" : "Wrong?";
+  return made("label", { class: "right" }, made("span", { text: `${question} It is` }), select);
+}

@@ -1,0 +1,165 @@
+"""A bundle to a SavedModel or a LiteRT file, by a process of its own.
+
+TensorFlow takes seconds to begin, greets with a page of hints and keeps much memory; and Keras must compute by it here,
+whatever backend the person uses. What the process says is held back, and shown where it fails.
+
+Both files hold one function, `serving_default`, from `pictures`, uint8, to `probabilities` (B, C), `logits` (B, C),
+before the temperature, and `score` (B,), of strangeness, where the bundle has a way to tell; all float32.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tellapart import bundle as bundles
+from tellapart import strangers
+from tellapart.errors import ExportError
+from tellapart.files import shown
+from tellapart.preprocess import Preprocess
+
+SAVED_MODEL, LITERT = "saved-model", "litert"
+SIGNATURE = "serving_default"  # what TensorFlow Serving looks for
+SCOPE = "answer"  # of the operations behind the network
+MOST_SHOWN = 100  # squares that a quantizer is shown: it takes a second for each five
+
+
+def written(bundle: bundles.Bundle, kind: str, path: Path, squares: np.ndarray | None = None) -> None:
+    """Write a bundle as a SavedModel, a folder, or as a LiteRT file; in int8 where there are `squares`.
+
+    Args:
+        bundle: the model.
+        kind: SAVED_MODEL or LITERT.
+        path: what is written.
+        squares: for LITERT pictures that show what values come, uint8 (N, S, S, 3).
+
+    Raises:
+        ExportError: TensorFlow cannot write the network.
+    """
+    with tempfile.TemporaryDirectory(prefix="tellapart-") as kept:
+        bundles.write(bundle, Path(kept, "model.tellapart"))
+        if squares is not None:
+            np.save(Path(kept, "squares.npy"), squares[:MOST_SHOWN])
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "TMPDIR": kept}
+        command = [sys.executable, "-m", __name__, kind, kept, str(path.absolute())]
+        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True)
+    if done.returncode:
+        said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()][-1:]
+        raise ExportError(
+            f"TensorFlow must be able to write the network; its process ended with status {done.returncode}: "
+            f"{shown(' '.join(said))[:300]}. Nothing was written. Try --to onnx."
+        )
+
+
+def main(kind: str, kept: str, path: str) -> None:
+    """What the process does: `kept` is the folder with the bundle and the squares."""
+    import keras
+    import tensorflow as tf
+
+    from tellapart import graphs
+
+    bundle = bundles.read(Path(kept, "model.tellapart"))
+    network_path = Path(kept, "model.keras")
+    network_path.write_bytes(bundle.members["model.keras"])
+    network = graphs.in_float32(keras.saving.load_model(network_path, compile=False, safe_mode=True))
+    answers, variables = _answering(network, bundle)
+    if kind == SAVED_MODEL:
+        _save(answers, variables, bundle, path)
+        return
+    _save(answers, variables, bundle, str(Path(kept, "saved")), one_square=True)
+    converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(kept, "saved")), signature_keys=[SIGNATURE])
+    squares = Path(kept, "squares.npy")
+    model = _in_int8(converter, np.load(squares)) if squares.exists() else converter.convert()
+    Path(path).write_bytes(model)
+
+
+def _answering(network: Any, bundle: bundles.Bundle) -> tuple[Callable[[Any], dict[str, Any]], list[Any]]:
+    """Squares, (B, S, S, 3), to outputs by name, in TensorFlow's operations; and the variables that these read."""
+    import tensorflow as tf
+
+    from tellapart import graphs
+    from tellapart.export import tfnodes
+
+    three = graphs.three_outputs(network)  # of which the embedding is taken: the rest is done below, in the open
+    kernel, *bias = (tf.Variable(weight, trainable=False) for weight in graphs.last_dense(network).get_weights())
+    temperature = np.float32(bundle.manifest["temperature"])
+    content = bundle.members.get(strangers.MEMBER)
+    known = None if content is None else strangers.Strangers.from_bytes(content)
+
+    def answers(squares: Any) -> dict[str, Any]:
+        embedding = three(tf.cast(squares, tf.float32), training=False)[1]
+        with tf.name_scope(SCOPE):
+            tempered = tf.matmul(embedding, kernel)  # the network in the bundle has its temperature in these weights
+            for each in bias:
+                tempered += each
+            if tempered.shape[1] == 1:  # one sigmoid for two classes
+                tempered = tf.concat([tf.zeros_like(tempered), tempered], axis=1)
+            logits = tempered * temperature
+            found = {"probabilities": tf.nn.softmax(tempered), "logits": logits, "embedding": embedding}
+            return found if known is None else {**found, "score": tfnodes.strangeness(known, embedding, logits)}
+
+    used = [variable.value for variable in three.variables]
+    return answers, [*used, kernel, *bias]
+
+
+def _save(
+    answers: Callable[[Any], dict[str, Any]],
+    variables: list[Any],
+    bundle: bundles.Bundle,
+    path: str,
+    *,
+    one_square: bool = False,
+) -> None:
+    """A SavedModel that takes pictures of any size, or `one_square` as it is and then gives no embedding."""
+    import tensorflow as tf
+
+    from tellapart.export import tfnodes
+
+    how = Preprocess.from_dict(bundle.manifest["preprocess"])
+
+    def whole(pictures: Any) -> dict[str, Any]:
+        return answers(tfnodes.square(pictures, how.size_px, how.fit))
+
+    def alone(pictures: Any) -> dict[str, Any]:
+        return {name: value for name, value in answers(pictures).items() if name != "embedding"}
+
+    shape = (1, how.size_px, how.size_px, 3) if one_square else (None, None, None, 3)
+    taken = tf.TensorSpec(shape, tf.uint8, name="pictures")
+    function = tf.function(alone if one_square else whole, input_signature=[taken], autograph=False)
+    module: Any = tf.Module()
+    module.weights = variables
+    names = tf.constant([name.encode("utf-8", "surrogateescape") for name in bundle.classes])
+    module.classes = tf.Variable(names, trainable=False)
+    tf.saved_model.save(module, path, signatures={SIGNATURE: function})
+
+
+def _in_int8(converter: Any, squares: np.ndarray) -> bytes:
+    """The network in int8; what stands behind it stays in float32, where 8 bits would not tell a score."""
+    import tensorflow as tf
+
+    def shown_squares() -> Iterator[dict[str, np.ndarray]]:
+        for square in squares:
+            yield {"pictures": square[None]}
+
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converter.representative_dataset = shown_squares
+    # Meant for finding what int8 harms: it is TensorFlow's way to leave operations as they are.
+    debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_dataset=shown_squares)
+    calibrated = tf.lite.Interpreter(model_content=debugger.calibrated_model)
+    behind = {detail["name"] for detail in calibrated.get_output_details()}
+    for detail in calibrated.get_tensor_details():
+        if any(part.startswith(f"{SCOPE}/") for part in detail["name"].split(";")):
+            behind.add(detail["name"])
+    debugger.options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=sorted(behind))
+    return debugger.get_nondebug_quantized_model()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

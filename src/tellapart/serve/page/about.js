@@ -1,0 +1,63 @@
+// What the model is and how far it can be believed.
+
+import { $, el } from "./dom.js";
+import { counted, day, listed, number } from "./words.js";
+
+const SOME = 12; // classes that are named at first
+
+const whole = (share) => `${(100 * share).toFixed(1).replace(/\.0$/, "")} %`;
+
+export function showAbout(about) {
+  const { classes } = about;
+  document.title = `${about.name} · tellapart`;
+  const names = classes.slice(0, 3).map((name) => el("b", {}, el("bdi", { textContent: name })));
+  const parts = names.flatMap((name, i) => (i === 0 ? [name] : [i === names.length - 1 && classes.length <= 3 ? " from " : ", ", name]));
+  const more = classes.length > 3 ? [` and ${counted(classes.length - 3, "other kind")}`] : [];
+  const test = tested(about.metrics);
+  const right = test ? ` It was right for ${number(Math.round(test.accuracy * test.n))} of ${counted(test.n, "test picture")}.` : "";
+  $("tells").replaceChildren(classes.length > 3 ? "It knows " : "It tells ", ...parts, ...more, `.${right}`);
+
+  const rows = [
+    ["Name", about.name],
+    [counted(classes.length, "class", "classes"), classList(classes)],
+    ["How often it is right", accuracy(about.metrics)],
+    ["When it says unknown", unknown(about.abstention)],
+    ["Trained", about.created && day(about.created)],
+    ["Looks at", `${about.size_px} × ${about.size_px} px${about.fit === "crop" ? ", the middle of a picture" : ", the whole picture"}`],
+  ];
+  $("about").hidden = false;
+  $("about").querySelector("dl").replaceChildren(
+    ...rows.filter(([, what]) => what).map(([term, what]) => el("div", {}, el("dt", { textContent: term }), el("dd", {}, what))),
+  );
+}
+
+function classList(classes) {
+  const text = (some) => listed(some.map((name) => `\u2068${name}\u2069`)); // isolated: names of any direction
+  if (classes.length <= SOME) return text(classes);
+  const rest = el("details", {}, el("summary", { textContent: `${classes.slice(0, SOME).join(", ")} …` }));
+  rest.append(el("p", { textContent: text(classes.slice(SOME)) }));
+  return rest;
+}
+
+/** How it did on pictures that it had not learned from; null where there are none. */
+function tested(metrics) {
+  return metrics?.n && metrics.split !== "train" ? metrics : null;
+}
+
+function accuracy(metrics) {
+  const test = tested(metrics);
+  if (!test) return "It was not tested on pictures that it had not learned from. Try it on yours.";
+  const [low, high] = test.accuracy_interval;
+  const right = Math.round(test.accuracy * test.n);
+  return (
+    `It was right for ${number(right)} of ${counted(test.n, "test picture")} that it had not learned from. ` +
+    `For pictures like those, expect it to be right between ${whole(low)} and ${whole(high)} of the time.`
+  );
+}
+
+function unknown(abstention) {
+  const parts = [];
+  if (abstention?.strangeness != null) parts.push(`a picture is stranger than ${whole(abstention.keep)} of its own kinds`);
+  if (abstention?.confidence > 0) parts.push(`its first class is less probable than ${whole(abstention.confidence)}`);
+  return parts.length ? `Where ${parts.join(", or where ")}.` : "Never: it always names one of its classes.";
+}

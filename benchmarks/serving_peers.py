@@ -142,7 +142,7 @@ def behaved(bench: Bench, peer: Peer, seconds: float) -> dict[str, Any]:
         ended = time.monotonic()
         done = asking.finish(stop=True)
         others = done.between(attacked, np.inf)
-        good = done.events[done.events[:, STATUS] == 200][:, serving.ENDED]
+        good = done.events[done.events[:, serving.STATUS] == 200][:, serving.ENDED]
         said["slow"] = {
             "before_per_s": round(float((good < attacked).sum() / (attacked - begun)), 2),
             "during_per_s": round(float(((good > attacked) & (good < ended)).sum() / (ended - attacked)), 2),
@@ -190,7 +190,7 @@ def peers_table(found: dict[str, dict[str, Any]]) -> str:
     rows += [[ALL[key].name, f"failed: {one['error']}", "", "", "", ""] for key, one in found.items() if "error" in one]
     head = ["", "pictures a second, 8 clients", "median ms, 1 client", "start to first answer", "memory MB",
             "environment MB"]  # fmt: skip
-    behaviour = ["", "half a JPEG", "a PNG of 200 megapixels", "… of 170", "answered a second: before, beside 8 slow senders",
+    behaviour = ["", "half a JPEG", "a PNG of 200 megapixels", "… of 170", "a second beside 8 slow senders",
                  "lost at SIGTERM", "exit status"]  # fmt: skip
     return f"{table(head, rows)}\n\n{table(behaviour, more)}"
 

@@ -45,9 +45,11 @@ def problems() -> Iterator[str]:
         yield "docs/help.md is not what the commands say of themselves; run: python docs/check.py --write"
 
     architecture = (ROOT / "docs/architecture.md").read_text()
-    for module in sorted(ROOT.glob("src/tellapart/[a-z]*.py")):
-        if f"`{module.stem}`" not in architecture:
-            yield f"docs/architecture.md does not name the module {module.stem}"
+    package = ROOT / "src/tellapart"
+    for module in sorted([*package.glob("[a-z]*.py"), *package.glob("[a-z]*/[a-z]*.py")]):
+        name = ".".join(module.relative_to(package).with_suffix("").parts)
+        if f"`{name}`" not in architecture:
+            yield f"docs/architecture.md does not name the module {name}"
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     named = (ROOT / "docs/dependencies.md").read_text()

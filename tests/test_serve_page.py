@@ -386,6 +386,8 @@ def test_wrong_answers_become_a_csv_that_training_reads(visit: Open, files: Path
     assert text(page, "#marked") == "3 answers marked wrong"
     page.get_by_role("button", name="Marked wrong 3").click()
     assert page.locator(".card").count() == 3
+    page.get_by_role("button", name="Clear").click()
+    assert page.get_by_role("button", name="Clear, marks too?").is_visible()  # nothing is lost by one press
     content = downloaded(page, "#save-wrong")
     assert list(csv.reader(io.StringIO(content.decode()))) == [
         ["path", "label", "answer", "probability"],
@@ -393,6 +395,9 @@ def test_wrong_answers_become_a_csv_that_training_reads(visit: Open, files: Path
         ["shape_1.png", "'=stars", wanted[1].label, f"{wanted[1].probability:.6f}"],
         ["strange.png", "", "", f"{wanted[2].probability:.6f}"],
     ]
+    page.locator("#clear").click()
+    assert not page.locator("#answers").is_visible()
+    assert not page.locator("#basket").is_visible()
     (tmp_path / "wrong.csv").write_bytes(content)
     read = list(tables.rows(tables.open_table(tmp_path / "wrong.csv")))
     assert [(row.value, row.label, row.reason) for row in read] == [

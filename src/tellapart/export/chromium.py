@@ -123,6 +123,13 @@ def _profile() -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix="tellapart-", ignore_cleanup_errors=True)
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A browser that ends drops its connections, which is no error of ours; others are told."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)  # pyright: ignore[reportArgumentType]
+
+
 class _Answer:
     """What is waited for, under a path that nobody else can guess."""
 
@@ -167,7 +174,7 @@ def _server(site: Site) -> Iterator[tuple[ThreadingHTTPServer, _Answer]]:
         def log_message(self, format: str, *args: object) -> None:
             """Says nothing: the terminal is the user's."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+    with _Server(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield server, answer

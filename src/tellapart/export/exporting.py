@@ -17,7 +17,7 @@ import numpy as np
 from tellapart import bundle as bundles
 from tellapart import golden as goldens
 from tellapart import guards, outputs
-from tellapart.errors import ExportError, OutputError, SettingsError
+from tellapart.errors import ExportError, OutputError, SettingsError, TellapartError
 from tellapart.export import calibrating, formats, gate, sidecar
 from tellapart.files import shown
 from tellapart.progress import Progress
@@ -97,7 +97,7 @@ def export(
         with outputs.reported(folder):
             aside.mkdir()
         said.update("Writing", 0, 1)
-        written = module.write(bundle, aside, calibration=shows)
+        written = _written(module, bundle, aside, shows, known)
         said.update("Writing", 1, 1)
         quantized: dict[str, Any] | None = None
         with outputs.reported(folder):
@@ -115,6 +115,26 @@ def export(
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return Exported(os.fspath(folder), to, sizes, agreement, quantized)
+
+
+def _written(
+    module: Any,
+    bundle: bundles.Bundle,
+    aside: Path,
+    shows: calibrating.Calibration | None,
+    known: formats.Format,
+) -> formats.Written:
+    """What a format's module writes; what its converter says against a network becomes an ExportError."""
+    try:
+        with outputs.reported(aside):
+            return module.write(bundle, aside, calibration=shows)
+    except TellapartError:
+        raise
+    except Exception as error:  # the converters' own exceptions have no common base
+        raise ExportError(
+            f"{known.runtime} must be able to take the network; its converter says: "
+            f"{type(error).__name__} {' '.join(str(error).split())[:300]}. Nothing was written. Try another format."
+        ) from error
 
 
 def _check_settings(

@@ -95,8 +95,12 @@ def by_sample(folder: Path, pictures: Sequence[Path]) -> list[dict[str, Any]]:
     """
     rows: list[dict[str, Any]] = []
     program = str(Path(folder, SAMPLE).absolute())
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONWARNINGS": "ignore", "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment = {
+        **os.environ,
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONWARNINGS": "ignore",
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
     for start in range(0, len(pictures), AT_ONCE):
         some = [path.name for path in pictures[start : start + AT_ONCE]]
         try:
@@ -228,11 +232,7 @@ def _temperature(told: np.ndarray, expected: np.ndarray) -> float | None:
     logs = [np.log(np.clip(each, 1e-12, 1)) for each in (told, expected)]
     got, right = (each - each.mean(axis=1, keepdims=True) for each in logs)
     heat = float((got * right).sum() / max(float((right**2).sum()), 1e-12))
-    if (
-        not np.isfinite(heat)
-        or heat <= 0
-        or not np.abs(got - heat * right).max() < 0.01 * max(1.0, np.abs(right).max())
-    ):
+    if not np.isfinite(heat) or heat <= 0 or not np.abs(got - heat * right).max() < 0.01 * np.abs(got).max():
         return None
     return 1 / heat
 

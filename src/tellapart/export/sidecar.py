@@ -36,7 +36,7 @@ def write(
     _text(folder / README, readme(bundle, known, written))
     values = facts(bundle, known, written, guards=guards, golden=golden, quantized=quantized)
     values["files"] = sorted([*files(folder), FACTS])
-    _text(folder / FACTS, json.dumps(values, ensure_ascii=False, indent=1) + "\n")
+    _text(folder / FACTS, _json(values))
 
 
 def facts(
@@ -66,7 +66,10 @@ def facts(
             "created": told["created"],
             "recipe": told["recipe"].get("name"),
             "backbone": told.get("backbone"),
-            "metrics": dict(bundle.manifest["metrics"]),
+            "accuracy": {
+                side: {"accuracy": each["accuracy"], "interval": each["accuracy_interval"], "pictures": each.get("n")}
+                for side, each in bundle.manifest["metrics"].items()
+            },
             "exported_by": f"tellapart {provenance.version()}",
             "versions": formats.requirements(known),
         },
@@ -115,5 +118,15 @@ def files(folder: Path) -> list[str]:
     return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
+def _json(values: dict[str, Any]) -> str:
+    text = json.dumps(values, ensure_ascii=False, indent=1) + "\n"
+    # A class name that is no text, as a folder's name can be, is written as escapes: the file stays UTF-8.
+    return text if text.isascii() or _is_text(text) else json.dumps(values, indent=1) + "\n"
+
+
+def _is_text(text: str) -> bool:
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
 def _text(path: Path, text: str) -> None:
-    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    path.write_bytes(text.encode())

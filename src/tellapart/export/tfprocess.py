@@ -60,16 +60,13 @@ def written(bundle: bundles.Bundle, kind: str, path: Path, squares: np.ndarray |
 
 def main(kind: str, kept: str, path: str) -> None:
     """What the process does: `kept` is the folder with the bundle and the squares."""
+    bundle = bundles.read(Path(kept, "model.tellapart"))
     import keras
     import tensorflow as tf
 
-    from tellapart import graphs
-
-    bundle = bundles.read(Path(kept, "model.tellapart"))
-    network_path = Path(kept, "model.keras")
-    network_path.write_bytes(bundle.members["model.keras"])
-    network = graphs.in_float32(keras.saving.load_model(network_path, compile=False, safe_mode=True))
-    answers, variables = _answering(network, bundle)
+    network = Path(kept, "model.keras")
+    network.write_bytes(bundle.members["model.keras"])
+    answers, variables = _answering(keras.saving.load_model(network, compile=False, safe_mode=True), bundle)
     if kind == SAVED_MODEL:
         _save(answers, variables, bundle, path)
         return
@@ -82,19 +79,21 @@ def main(kind: str, kept: str, path: str) -> None:
 
 def _answering(network: Any, bundle: bundles.Bundle) -> tuple[Callable[[Any], dict[str, Any]], list[Any]]:
     """Squares, (B, S, S, 3), to outputs by name, in TensorFlow's operations; and the variables that these read."""
+    import keras
     import tensorflow as tf
 
     from tellapart import graphs
     from tellapart.export import tfnodes
 
-    three = graphs.three_outputs(network)  # of which the embedding is taken: the rest is done below, in the open
-    kernel, *bias = (tf.Variable(weight, trainable=False) for weight in graphs.last_dense(network).get_weights())
+    last = graphs.last_dense(network)
+    features = keras.Model(network.inputs, last.input)
+    kernel, *bias = (weight.value for weight in last.weights)
     temperature = np.float32(bundle.manifest["temperature"])
     content = bundle.members.get(strangers.MEMBER)
     known = None if content is None else strangers.Strangers.from_bytes(content)
 
     def answers(squares: Any) -> dict[str, Any]:
-        embedding = three(tf.cast(squares, tf.float32), training=False)[1]
+        embedding = features(tf.cast(squares, tf.float32), training=False)
         with tf.name_scope(SCOPE):
             tempered = tf.matmul(embedding, kernel)  # the network in the bundle has its temperature in these weights
             for each in bias:
@@ -105,8 +104,7 @@ def _answering(network: Any, bundle: bundles.Bundle) -> tuple[Callable[[Any], di
             found = {"probabilities": tf.nn.softmax(tempered), "logits": logits, "embedding": embedding}
             return found if known is None else {**found, "score": tfnodes.strangeness(known, embedding, logits)}
 
-    used = [variable.value for variable in three.variables]
-    return answers, [*used, kernel, *bias]
+    return answers, [variable.value for variable in network.variables]
 
 
 def _save(

@@ -32,12 +32,16 @@ RUNTIME_FILES = {
     "ThirdPartyNotices.txt": "ThirdPartyNotices.txt",
 }
 LOADED = (f"{RUNTIME}/ort-wasm-simd-threaded.wasm", GRAPH, TAIL)  # by the page itself, checked, kept for offline use
+LONGEST_EACH_S = 3.0  # a picture, in a browser on a slow machine
 NOTES = (
     "Put the folder on any web server, and open it: `python -m http.server` in it, then http://127.0.0.1:8000/ . "
     "Opened as a file the page cannot work.",
     "Pictures are decoded and answered in the browser; none is sent anywhere. After the first visit the page works "
     "without a network. That and the camera need https, or a server on the same computer.",
-    "The folder may be renamed and moved. Files may be compressed by the server (gzip, brotli).",
+    "The folder may be renamed and moved, and the server may compress its files (gzip, brotli). A server that sends a "
+    "Content-Security-Policy of its own must allow `script-src 'self' 'wasm-unsafe-eval'` and `img-src 'self' blob:`. "
+    "With `Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy: require-corp` the "
+    "network uses several cores.",
 )
 
 
@@ -83,7 +87,8 @@ def asked(folder: Path, tasks: Sequence[tuple[str, Path, Mapping[str, Any]]]) ->
     wanted = [{"task": task, "picture": f"pictures/{i}", **given} for i, (task, _, given) in enumerate(tasks)]
     site["/asked.json"] = json.dumps(wanted).encode()
     site |= {f"/pictures/{i}": path for i, (_, path, _) in enumerate(tasks)}
-    said = json.loads(chromium.posted(chromium.find(), site, "/check.html"))
+    longest_s = max(chromium.LONGEST_S, LONGEST_EACH_S * len(tasks))
+    said = json.loads(chromium.posted(chromium.find(), site, "/check.html", longest_s=longest_s))
     if "error" in said or len(said["rows"]) != len(tasks):
         raise ExportError(
             f"The exported page must answer in a browser; it says: {shown(said.get('error', 'too little'))[:300]}. "

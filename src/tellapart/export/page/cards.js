@@ -57,8 +57,7 @@ export function told(answer, classes) {
       ...bars(answer, classes),
     ];
   }
-  const sure = made("span", { class: "sure", text: percent(answer.probability) });
-  return [made("p", { class: "answer" }, name(answer.label), " ", sure), ...bars(answer, classes)];
+  return [made("p", { class: "answer" }, name(answer.label)), ...bars(answer, classes)];
 }
 
 // The answer in one line, for who hears the page.
@@ -76,7 +75,7 @@ export function card(entry, act) {
   const away = made(
     "button",
     { type: "button", class: "away", "aria-label": `Remove ${entry.name}`, title: "Remove" },
-    cross(),
+    sign(CROSS, 20),
   );
   const says = made("div", { class: "says" }, made("p", { class: "note", text: "Waiting…" }));
   const node = made(
@@ -89,18 +88,22 @@ export function card(entry, act) {
   return { node, frame, image, heat, says, title };
 }
 
-function cross() {
+// A sign of strokes; its meaning stands beside it in words.
+function sign(d, size) {
   const space = "http://www.w3.org/2000/svg";
   const svg = document.createElementNS(space, "svg");
   const path = document.createElementNS(space, "path");
-  for (const [key, value] of Object.entries({ viewBox: "0 0 24 24", width: 20, height: 20, "aria-hidden": "true" })) {
-    svg.setAttribute(key, value);
+  const box = { viewBox: "0 0 24 24", width: size, height: size, "aria-hidden": "true" };
+  const look = { d, fill: "none", stroke: "currentColor", "stroke-width": 2, "stroke-linejoin": "round" };
+  for (const [node, values] of [[svg, box], [path, look]]) {
+    for (const [key, value] of Object.entries(values)) node.setAttribute(key, value);
   }
-  const look = { d: "M6 6l12 12M18 6L6 18", fill: "none", stroke: "currentColor", "stroke-width": 2.2 };
-  for (const [key, value] of Object.entries(look)) path.setAttribute(key, value);
   svg.append(path);
   return svg;
 }
+
+const CROSS = "M6 6l12 12M18 6L6 18";
+const TORN = "M14 3H5v18h14V8l-3 3-2-4zM5 16l3-3 3 3 4-4 4 4"; // a picture with a corner off
 
 // Fills a card with what was found.
 export function show(entry, classes, act) {
@@ -109,6 +112,7 @@ export function show(entry, classes, act) {
   if (entry.error) {
     node.classList.add("failed");
     frame.classList.add("empty");
+    frame.replaceChildren(sign(TORN, 44));
     says.replaceChildren(
       made("p", { class: "answer broken", text: "Not read" }),
       made("p", { class: "reason", text: `${entry.error[0].toUpperCase()}${entry.error.slice(1)}.` }),

@@ -55,7 +55,7 @@ export async function kind(blob) {
   throw new Error("not a picture: its first bytes are those of none");
 }
 
-// Whether a JPEG or PNG file has its end; browsers show what there is of one that was cut short, grey below.
+// Whether a JPEG or PNG file has its end; of other kinds that is not known here.
 export async function ended(blob, type) {
   if (type === "PNG") {
     return letters(await blob.slice(-HEAD).arrayBuffer()).includes("IEND");

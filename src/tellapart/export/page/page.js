@@ -43,7 +43,7 @@ worker.onerror = (event) => failed(event.message || "The worker could not be sta
 function introduce(found) {
   about = found;
   const title = about.classes.length === 2 ? `${about.classes[0]} or ${about.classes[1]}?` : "What is it?";
-  document.title = title;
+  document.title = title[0].toUpperCase() + title.slice(1);
   at("title").replaceChildren(
     ...(about.classes.length === 2
       ? [made("bdi", { text: about.classes[0] }), " or ", made("bdi", { text: about.classes[1] }), "?"]
@@ -182,7 +182,9 @@ function tally() {
     known.n += 1;
     counts.set(`${kind} ${key}`, known);
   }
-  const order = [...counts.values()].sort((a, b) => (a.kind === b.kind ? b.n - a.n : a.kind === "class" ? -1 : 1));
+  const last = ["unknown", "not read", "waiting"];
+  const place = ({ kind, key }) => (kind === "class" ? 0 : 1 + last.indexOf(key));
+  const order = [...counts.values()].sort((a, b) => place(a) - place(b) || b.n - a.n);
   at("tally").replaceChildren(
     ...order.flatMap(({ key, n, kind }, i) => [
       ...(i > 0 ? [" "] : []),
@@ -191,6 +193,7 @@ function tally() {
   );
   at("found").textContent = all.length === 1 ? "1 picture" : `${all.length.toLocaleString("en")} pictures`;
   at("answers").hidden = all.length === 0;
+  at("drop").classList.toggle("small", all.length > 0);
   const marked = all.filter((each) => each.right);
   at("basket").hidden = marked.length === 0;
   at("marked").textContent = marked.length === 1 ? "1 right answer given" : `${marked.length} right answers given`;

@@ -36,12 +36,17 @@ async function load() {
   ort.env.logLevel = "error";
   ort.env.wasm.wasmBinary = wasm.buffer;
   ort.env.wasm.numThreads = self.crossOriginIsolated ? Math.min(navigator.hardwareConcurrency || 1, 4) : 1;
-  const network = await ort.InferenceSession.create(graph);
+  const network = await ort.InferenceSession.create(graph).catch(explained);
   const end = tail ? await ort.InferenceSession.create(tail) : null;
   const size = about.preprocess.size_px;
   await ask(network, new Uint8Array(size * size * 3), 1, size, ANSWER); // the first run takes longer: not the user's
   postMessage({ ready: true, threads: ort.env.wasm.numThreads });
   return { about, network, end };
+}
+
+function explained(error) {
+  if (!/Content Security/i.test(error.message)) throw error;
+  throw new Error("The server's Content-Security-Policy must allow script-src 'self' 'wasm-unsafe-eval'; it does not.");
 }
 
 // Squares, uint8 (n, size, size, 3), through the network, to those of its outputs that are wanted.
@@ -55,7 +60,7 @@ function ask(network, squares, n, size, outputs) {
 async function decoded(source) {
   if (source instanceof ImageBitmap) return source;
   const type = await kind(source);
-  let bitmap;
+  let bitmap = null;
   try {
     bitmap = await createImageBitmap(source, {
       imageOrientation: "from-image",
@@ -63,15 +68,16 @@ async function decoded(source) {
       colorSpaceConversion: "none",
     });
   } catch {
-    const known = ["JPEG", "PNG", "GIF", "WebP", "BMP"].includes(type);
-    throw new Error(
-      known ? `damaged: this ${type} file cannot be decoded` : `${type} is not read by this browser; save it as JPEG or PNG`,
-    );
+    if (!["JPEG", "PNG", "GIF", "WebP", "BMP"].includes(type)) {
+      throw new Error(`${type} is not read by this browser; save it as JPEG or PNG`);
+    }
   }
+  // Also where it was decoded: some browsers take what there is of a picture, and grey for the rest.
+  if (!(await ended(source, type))) throw new Error("truncated: the file ends before the picture does");
+  if (bitmap === null) throw new Error(`damaged: this ${type} file cannot be decoded`);
   if (bitmap.width * bitmap.height > MOST_PIXELS) {
     throw new Error(`${bitmap.width} × ${bitmap.height} px, over the limit of ${MOST_PIXELS / 1e6} million`);
   }
-  if (!(await ended(source, type))) throw new Error("truncated: the end of the picture is missing");
   return bitmap;
 }
 

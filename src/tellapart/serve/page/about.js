@@ -3,6 +3,7 @@
 import { $, el } from "./dom.js";
 import { counted, day, listed, number } from "./words.js";
 
+const FEW = 5; // classes that are all named at the top
 const SOME = 12; // classes that are named at first
 
 const whole = (share) => `${(100 * share).toFixed(1).replace(/\.0$/, "")} %`;
@@ -10,12 +11,14 @@ const whole = (share) => `${(100 * share).toFixed(1).replace(/\.0$/, "")} %`;
 export function showAbout(about) {
   const { classes } = about;
   document.title = `${about.name} · tellapart`;
-  const names = classes.slice(0, 3).map((name) => el("b", {}, el("bdi", { textContent: name })));
-  const parts = names.flatMap((name, i) => (i === 0 ? [name] : [i === names.length - 1 && classes.length <= 3 ? " from " : ", ", name]));
-  const more = classes.length > 3 ? [` and ${counted(classes.length - 3, "other kind")}`] : [];
+  const few = classes.length <= FEW;
+  const names = classes.slice(0, few ? FEW : 3).map((name) => el("b", {}, el("bdi", { textContent: name })));
+  const last = classes.length === 2 ? " from " : few ? " and " : ", ";
+  const parts = names.flatMap((name, i) => (i === 0 ? [name] : [i === names.length - 1 ? last : ", ", name]));
+  const more = few ? (classes.length > 2 ? " apart" : "") : ` and ${counted(classes.length - 3, "other kind")}`;
   const test = tested(about.metrics);
-  const right = test ? ` It was right for ${number(Math.round(test.accuracy * test.n))} of ${counted(test.n, "test picture")}.` : "";
-  $("tells").replaceChildren(classes.length > 3 ? "It knows " : "It tells ", ...parts, ...more, `.${right}`);
+  const right = test ? ` It was right for ${number(Math.round(test.accuracy * test.n))} of ${counted(test.n, "picture")} that it had not learned from.` : "";
+  $("tells").replaceChildren(few ? "It tells " : "It knows ", ...parts, more, `.${right}`);
 
   const rows = [
     ["Name", about.name],
@@ -50,7 +53,7 @@ function accuracy(metrics) {
   const [low, high] = test.accuracy_interval;
   const right = Math.round(test.accuracy * test.n);
   return (
-    `It was right for ${number(right)} of ${counted(test.n, "test picture")} that it had not learned from. ` +
+    `It was right for ${number(right)} of ${counted(test.n, "picture")} that it had not learned from. ` +
     `For pictures like those, expect it to be right between ${whole(low)} and ${whole(high)} of the time.`
   );
 }

@@ -40,11 +40,7 @@ export class Answers {
     });
     $("more").addEventListener("click", () => this.#more());
     $("save-all").addEventListener("click", () => save(csv(session.items, this.about().classes), "answers.csv"));
-    $("clear").addEventListener("click", () => {
-      sender.stop();
-      session.clear();
-      $("choose").focus();
-    });
+    $("clear").addEventListener("click", () => this.#clear());
     $("progress").querySelector("button").addEventListener("click", () => sender.stop());
     $("list").addEventListener("keydown", (event) => this.#walked(event));
     this.#filters();
@@ -160,6 +156,20 @@ export class Answers {
   /** A small picture is there. */
   pictured(item) {
     this.cards.get(item)?.picture();
+  }
+
+  /** Marks that are not saved are not lost by one press. */
+  #clear() {
+    const button = $("clear");
+    if (this.unsaved() && button.textContent === "Clear") {
+      button.textContent = "Clear, marks too?";
+      setTimeout(() => (button.textContent = "Clear"), 6000);
+      return;
+    }
+    button.textContent = "Clear";
+    this.sender.stop();
+    this.session.clear();
+    $("choose").focus();
   }
 
   #cleared() {

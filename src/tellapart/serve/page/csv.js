@@ -15,7 +15,7 @@ const table = (rows) => new Blob(rows.map(row), { type: "text/csv" });
 export function answers(items, classes) {
   const rows = items.map((item) => {
     const one = item.prediction;
-    const each = classes.map((name) => (one ? one.probabilities[name].toFixed(6) : ""));
+    const each = classes.map((name) => one?.probabilities[name]?.toFixed(6) ?? ""); // an older answer may lack a class
     const probability = one ? one.probability.toFixed(6) : "";
     const unknown = one?.unknown ? "true" : "false";
     return [guarded(item.name), guarded(one?.label ?? ""), probability, unknown, guarded(item.problem ?? ""), ...each];

@@ -180,12 +180,12 @@ export class Detail {
       this.image.src = one.picture;
     }
     const map = one.heat_map;
-    const seen = this.about().fit === "crop" ? "heat middle" : "heat";
+    const whole = this.about().fit !== "crop";
     this.frame.querySelector("canvas")?.remove();
     const put = () => {
       const ratio = this.image.naturalWidth / this.image.naturalHeight || 1;
-      const canvas = heatCanvas(map, seen === "heat" ? ratio : 1);
-      canvas.className = seen;
+      const canvas = heatCanvas(map, whole ? ratio : 1);
+      canvas.className = whole ? "heat" : "heat middle";
       canvas.setAttribute("aria-hidden", "true");
       this.frame.append(canvas);
       this.#show();
@@ -194,6 +194,7 @@ export class Detail {
     if (this.image.complete && this.image.naturalWidth) put();
     else this.image.addEventListener("load", put, { once: true });
     this.#near(one.nearest ?? []);
+    if (!whole) this.lens.append(el("p", { className: "note", textContent: "It looks at the middle of a picture, as a square." }));
     if (map.values.flat().every((level) => level === 0)) {
       this.lens.append(el("p", { className: "note", textContent: "No part of the picture speaks for this class by itself." }));
     }

@@ -17,6 +17,9 @@ export function intake(take) {
   for (const id of ["files", "shot"]) chosen($(id), false);
   chosen($("tree"), true);
   $("choose").addEventListener("click", () => $("files").click());
+  $("zone").addEventListener("click", (event) => {
+    if (!event.target.closest("button, input")) $("files").click();
+  });
   $("folder").addEventListener("click", () => $("tree").click());
   $("folder").hidden = !("webkitdirectory" in $("tree")) || matchMedia("(pointer: coarse)").matches;
 

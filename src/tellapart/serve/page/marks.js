@@ -48,7 +48,7 @@ export function markControl(session, item, classes) {
   return { element: el("div", { className: "right" }, select, named), refresh };
 }
 
-/** The bar at the foot: how many are marked, and their CSV. */
+/** The bar at the foot: how many are marked, and their CSV. Gives a function that says whether marks would be lost. */
 export function basket(session) {
   let saved = true;
   const count = () => {
@@ -70,4 +70,5 @@ export function basket(session) {
   window.addEventListener("beforeunload", (event) => {
     if (!saved) event.preventDefault(); // marks live in this tab alone
   });
+  return () => !saved;
 }

@@ -26,7 +26,7 @@ $("retry").addEventListener("click", () => session.items.filter((item) => item.k
 const detail = new Detail({ service, session, about: () => about, again });
 const answers = new Answers({ session, sender, about: () => about, detail, again });
 answers.open = open;
-basket(session);
+answers.unsaved = basket(session);
 intake(take);
 camera(take, (text) => notice([text]));
 
@@ -152,6 +152,14 @@ async function know() {
   sender.limits = { ...sender.limits, ...about.limits };
   showAbout(about);
 }
+
+// A model can be replaced while the page is open; its answers then have other classes.
+session.addEventListener("changed", ({ detail: item }) => {
+  if (item.prediction && !Object.keys(item.prediction.probabilities).every((name) => about.classes.includes(name))) {
+    about.classes = Object.keys(item.prediction.probabilities); // asked for once
+    know().catch(trouble);
+  }
+});
 
 function trouble(error) {
   $("trouble").querySelector("p").textContent = error.message;

@@ -46,8 +46,8 @@ async def predictions(
     with _accepted(service, len(given), facts):
         async with _deadline(service):
             found = await asyncio.gather(*(_answer(service, model, one, facts) for one in given))
-    rows = [answer for answer, _ in found]
-    _check_one_was_read(rows)
+        rows = [answer for answer, _ in found]
+        _check_one_was_read(rows)
     _count(service, model, rows)
     if all_or_none:
         for i, row in enumerate(rows):

@@ -194,7 +194,12 @@ SCHEMAS: dict[str, Any] = {
                     "properties": {
                         "name": {"enum": ["pictures"]},
                         "datatype": {"enum": ["UINT8", "BYTES"]},
-                        "shape": {"type": "array", "items": {"type": "integer", "minimum": 1}},
+                        "shape": {
+                            "type": "array",
+                            "items": {"type": "integer", "minimum": 1},
+                            "minItems": 1,
+                            "maxItems": 4,
+                        },
                         "data": {"type": "array"},
                         "parameters": {"type": "object"},
                     },

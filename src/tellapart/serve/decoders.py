@@ -1,12 +1,15 @@
-"""A fixed number of `decoder` processes, with a limit of time: one that hangs is ended and replaced.
+"""A bounded number of `decoder` processes, with a limit of time: one that hangs is ended and replaced.
 
 Each is served by a thread of its own, which waits at its pipes without Python's lock. A picture waits for the next
-process that is free.
+process that is free. Where some are slow and others wait, there are spare processes, one for each slow one and at most
+as many again; the slow get less of the cores, and when all are slow the slowest is given up before its time. So some
+hostile pictures cost the others a second at most.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
 import subprocess
@@ -25,6 +28,9 @@ from tellapart.preprocess import Preprocess
 from tellapart.serve import decoder
 
 LOOK_S = 0.05  # between two looks at the clock
+SLOW_S = 0.5  # from which on a picture is slow; a large photo takes a tenth of it
+GIVEN_UP_S = 1.0  # for a picture, where all processes are at slow ones and others wait
+SPARE_S = 10.0  # without work, after which a spare process ends
 START_S = 60.0  # for a process to be ready
 PIPE_BYTES = 2**20  # a whole square and most files in one go, where the system has such pipes
 _F_SETPIPE_SZ = 1031  # Linux; named in fcntl since Python 3.10 there alone
@@ -70,6 +76,7 @@ class _Worker:
     process: subprocess.Popen
     since: float | None = None  # when its picture was given to it, monotonic seconds; None where it is idle
     overran: bool = False
+    slowed: bool = False
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, job: _Job) -> Decoded | Exception:
@@ -109,13 +116,24 @@ class _Worker:
         except OSError as error:
             raise _Gone from error
 
-    def end_if_late(self, limit_s: float) -> bool:
+    def busy_s(self) -> float:
+        """For how long it has been at one picture, seconds."""
+        since = self.since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def end_if_late(self, limit_s: float) -> None:
+        """End it where it has been at one picture for longer."""
         with self.lock:
-            if self.since is None or self.overran or time.monotonic() - self.since < limit_s:
-                return False
-            self.overran = True
-            self.process.kill()
-            return True
+            if self.since is not None and not self.overran and time.monotonic() - self.since >= limit_s:
+                self.overran = True
+                self.process.kill()
+
+    def slow_down(self) -> None:
+        """Leave the cores to others; for good, as only the system's owner may take that back."""
+        if not self.slowed and hasattr(os, "setpriority"):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                os.setpriority(os.PRIO_PROCESS, self.process.pid, 15)
+        self.slowed = True
 
     def close(self) -> None:
         """Let the process end, by force where it does not."""
@@ -150,10 +168,11 @@ class Decoders:
         self._ready = threading.Event()
         self._rest = threading.Event()
         self.n = n
-        self._threads = [threading.Thread(target=self._work, args=(i,), name=f"decode-{i}", daemon=True) for i in range(n)]
-        self._threads.append(threading.Thread(target=self._watch, name="decode-watch", daemon=True))
-        for thread in self._threads:
-            thread.start()
+        self._threads: set[threading.Thread] = set()
+        for i in range(n):
+            self._add(i)
+        self._watcher = threading.Thread(target=self._watch, name="decode-watch", daemon=True)
+        self._watcher.start()
 
     def wait(self) -> None:
         """Until the first process is ready; then start the others. Raises TellapartError where it cannot start."""
@@ -180,20 +199,29 @@ class Decoders:
         """End all processes; what is still being opened is lost."""
         self._stopping.set()
         self._rest.set()
-        for _ in range(self.n):
+        for _ in range(2 * self.n):
             self._jobs.put(None)
         for worker in list(self._workers):
             if worker.since is not None:
                 worker.process.kill()
-        for thread in self._threads:
+        for thread in [self._watcher, *self._threads]:
             thread.join(5)
+
+    def _add(self, i: int) -> None:
+        """Start the thread of one more process; from `n` on it is a spare one."""
+        thread = threading.Thread(target=self._work, args=(i,), name=f"decode-{i}", daemon=True)
+        self._threads.add(thread)
+        thread.start()
 
     def _work(self, i: int) -> None:
         if i:
             self._rest.wait()  # at the start one is enough, and the cores have other things to do
         worker = None if self._stopping.is_set() else self._start()
         while not self._stopping.is_set():
-            job = self._jobs.get()
+            try:
+                job = self._jobs.get(timeout=SPARE_S if i >= self.n else None)
+            except queue.Empty:
+                break
             if job is None:
                 break
             if job.future.done():  # given up; whether it is done can only change to yes
@@ -207,18 +235,25 @@ class Decoders:
                 job.end(worker.ask(job))
             except _Gone:
                 job.end(self._lost(worker))
+                worker = None
+            if worker is None or worker.slowed:
+                if worker is not None:
+                    self._let_go(worker)
                 worker = None if self._stopping.is_set() else self._start()
         if worker is not None:
-            self._workers.discard(worker)
-            worker.close()
+            self._let_go(worker)
+        self._threads.discard(threading.current_thread())
+
+    def _let_go(self, worker: _Worker) -> None:
+        self._workers.discard(worker)
+        worker.close()
 
     def _lost(self, worker: _Worker) -> PictureError:
-        self._workers.discard(worker)
         worker.process.kill()
-        worker.close()
+        self._let_go(worker)
         if worker.overran:
             self._on_end("time")
-            return PictureError(f"it takes longer than {self._time_limit_s:g} s to open")
+            return PictureError(f"it takes longer than {self._time_limit_s:g} s to open, or too long while others wait")
         self._on_end("crash")
         return PictureError(
             "its decoder failed on it: it is damaged, or needs more memory than a picture may take here"
@@ -239,15 +274,27 @@ class Decoders:
             self._ready.set()
             return worker
         self._failure = " ".join(reason.split())[:300]
-        self._workers.discard(worker)
         worker.process.kill()
-        worker.close()
+        self._let_go(worker)
         return None
 
     def _watch(self) -> None:
         while not self._stopping.wait(LOOK_S):
             for worker in list(self._workers):
                 worker.end_if_late(self._time_limit_s)
+            if self._jobs.qsize() and self._rest.is_set():
+                self._make_way()
+
+    def _make_way(self) -> None:
+        """Let pictures that wait not wait for slow ones."""
+        slow = sorted((each for each in list(self._workers) if each.busy_s() >= SLOW_S), key=_Worker.busy_s)
+        for worker in slow:
+            worker.slow_down()
+        n = len(self._threads)
+        if n < min(self.n + len(slow), 2 * self.n):
+            self._add(n)
+        elif len(slow) == 2 * self.n:
+            slow[-1].end_if_late(GIVEN_UP_S)
 
 
 def _spawn(arguments: list[str]) -> subprocess.Popen:
@@ -273,7 +320,6 @@ def _spawn(arguments: list[str]) -> subprocess.Popen:
         **apart,
     )
     if sys.platform == "linux":
-        import contextlib
         import fcntl
 
         for pipe in (process.stdin, process.stdout):

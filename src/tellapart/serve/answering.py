@@ -67,11 +67,12 @@ async def explanations(
             "unknown_label",
             f"`label` must be a class of the model ({known}); got '{shown(label[:100])}'. Name one.",
         )
-    with _accepted(service, len(files), facts), service.explanations.admission.admitted(len(files)):
+    with service.explanations.admission.admitted(len(files)):
         async with _deadline(service):
-            found = await asyncio.gather(*(_answer(service, model, file, facts, small=True) for file in files))
-            rows = [answer for answer, _ in found]
-            _check_one_was_read(rows)
+            with _accepted(service, len(files), facts):
+                found = await asyncio.gather(*(_answer(service, model, file, facts, small=True) for file in files))
+                rows = [answer for answer, _ in found]
+                _check_one_was_read(rows)
             explained = await asyncio.gather(
                 *(
                     service.explanations.explain(model, seen, answer, label)

@@ -454,8 +454,9 @@ def fuzz(setting: Setting, options: argparse.Namespace) -> dict[str, Any]:
         report = setting.work / "schemathesis.json"
         # What no description can say, that bytes are a picture, the tests' settings let pass.
         settings = Path(__file__).resolve().parent.parent / "tests" / "schemathesis.toml"
-        command = [program, "--config-file", settings, "run", f"{service.url}/openapi.json", "--max-examples", str(options.cases), "--seed", "1",
-                   "--continue-on-failure", "--report", "json", "--report-json-path", report]  # fmt: skip
+        options_of_it = ["--max-examples", str(options.cases), "--seed", "1", "--continue-on-failure"]
+        report_as = ["--report", "json", "--report-json-path", report]
+        command = [program, "--config-file", settings, "run", f"{service.url}/openapi.json", *options_of_it, *report_as]
         begun = time.monotonic()
         done = subprocess.run(
             [str(part) for part in command], capture_output=True, text=True, cwd=setting.work, check=False

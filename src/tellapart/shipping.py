@@ -6,7 +6,7 @@ import os
 
 import click
 
-from tellapart import arguments, console, options
+from tellapart import __version__, arguments, console, options
 
 FORMATS = ("onnx", "openvino", "litert", "saved-model", "keras", "web")
 
@@ -115,4 +115,12 @@ def serve(models: tuple[str, ...], debug: bool, **given) -> None:
         tuple(origin.lower().rstrip("/") for origin in given["allow_origin"]),
         read_key(given["api_key_file"], os.environ.get("TELLAPART_API_KEY")),
     )
-    running.run(models, host=given["host"], port=given["port"], limits=limits, access=access, photos=given["photos"])
+    running.run(
+        models,
+        host=given["host"],
+        port=given["port"],
+        limits=limits,
+        access=access,
+        version=__version__,
+        photos=given["photos"],
+    )

@@ -11,7 +11,6 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-import tellapart
 from tellapart.serve import answering, bodies, contract, counters, openinference, page, refusals
 from tellapart.serve.refusals import Refusal
 from tellapart.serve.service import Service
@@ -27,7 +26,7 @@ def make(service: Service) -> FastAPI:
         title="tellapart",
         summary=contract.SUMMARY,
         description=contract.DESCRIPTION,
-        version=tellapart.__version__,
+        version=service.version,
         docs_url=None,  # their pages load scripts from elsewhere
         redoc_url=None,
         openapi_tags=contract.TAGS,
@@ -97,7 +96,7 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
 
     @app.get("/v2", **contract.V2_SERVER)
     async def v2() -> Response:
-        return _json(openinference.server())
+        return _json(openinference.server(service.version))
 
     @app.get("/v2/health/live", **contract.V2_LIVE)
     async def v2_live() -> Response:

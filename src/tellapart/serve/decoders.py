@@ -298,9 +298,7 @@ class Decoders:
 
 
 def _spawn(arguments: list[str]) -> subprocess.Popen:
-    import tellapart
-
-    root = str(Path(tellapart.__file__).resolve().parent.parent)
+    root = str(Path(__file__).resolve().parents[2])
     # Not by -m, which would look for modules in the folder that the service happens to be started in.
     code = f"import sys; sys.path.append({root!r}); from tellapart.serve import decoder; decoder.main(" + (
         "int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3]))"

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-import tellapart
 from tellapart.serve import bodies
 from tellapart.serve.bodies import File
 from tellapart.serve.models import Model
@@ -33,9 +32,9 @@ DATATYPES = {"probabilities": "FP32", "label": "BYTES", "probability": "FP32", "
 Asked = tuple[list[File] | list[np.ndarray], list[tuple[str, bool]], str | None]
 
 
-def server() -> dict[str, Any]:
+def server(version: str) -> dict[str, Any]:
     """/v2."""
-    return {"name": "tellapart", "version": tellapart.__version__, "extensions": ["binary_tensor_data"]}
+    return {"name": "tellapart", "version": version, "extensions": ["binary_tensor_data"]}
 
 
 def described(model: Model) -> dict[str, Any]:

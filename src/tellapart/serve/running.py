@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -33,7 +34,14 @@ LOOPBACK = ("127.", "::1", "localhost")
 
 
 def run(
-    given: Sequence[str], *, host: str, port: int, limits: Limits, access: Access, photos: str | None = None
+    given: Sequence[str],
+    *,
+    host: str,
+    port: int,
+    limits: Limits,
+    access: Access,
+    version: str,
+    photos: str | None = None,
 ) -> None:
     """Serve models until a signal ends it. SIGTERM and SIGINT let accepted requests finish; a second one does not.
 
@@ -43,6 +51,7 @@ def run(
         port: the port; 0 for any that is free.
         limits: what it keeps to.
         access: who may use it.
+        version: of this package.
         photos: the folder of the training pictures, to show the nearest in explanations.
 
     Raises:
@@ -50,7 +59,7 @@ def run(
         TellapartError: the port is taken, or a model cannot be loaded.
     """
     wanted = served.sources(given)
-    with _listening(host, port) as listener:
+    with _listening(host, port) as listener, _uncollected():
         from tellapart.serve.counters import Counters
         from tellapart.serve.decoders import Decoders
         from tellapart.serve.logs import Log, logged
@@ -66,7 +75,7 @@ def run(
         try:
             models = served.Models(wanted, max_batch=limits.max_batch, hooks=_hooks(counters, log))
             loading = _Loading(models, decoders)
-            service = _service(limits, access, models, decoders, counters, log, photos)
+            service = _service(limits, access, models, decoders, counters, log, version, photos)
             server = _server(service)
             address = listener.getsockname()
             shown_host = f"[{address[0]}]" if ":" in address[0] else address[0]
@@ -132,12 +141,26 @@ async def _become_ready(server: uvicorn.Server, service: Service, loading: _Load
     service.warm = True
     service.log.write("ready")
     click.echo(f"Serving {', '.join(service.models.names)} at {address}")
+    gc.collect()
+    gc.freeze()  # what is there now stays: collections look at what requests leave behind
+    gc.enable()
     loop = asyncio.get_running_loop()
+    await loop.run_in_executor(None, service.describe)
     for model in service.models.all():
         await loop.run_in_executor(None, model.quicken)
     while True:
         await asyncio.sleep(served.POLL_S)
         await loop.run_in_executor(None, service.models.look)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage, of which imports leave none, until `_become_ready` lets it begin."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextlib.contextmanager
@@ -184,7 +207,7 @@ def _decoder_ended(counters, log, why: str) -> None:
     log.write("decoder_replaced", why=why)
 
 
-def _service(limits, access, models, decoders, counters, log, photos) -> Service:
+def _service(limits, access, models, decoders, counters, log, version, photos) -> Service:
     from tellapart.serve.admission import Admission
     from tellapart.serve.explanations import Explanations
     from tellapart.serve.service import Service
@@ -198,6 +221,7 @@ def _service(limits, access, models, decoders, counters, log, photos) -> Service
         explanations=Explanations(limits.deadline_s, photos),
         counters=counters,
         log=log,
+        version=version,
     )
 
 
@@ -230,10 +254,11 @@ def _server(service: Service) -> uvicorn.Server:
             await super().shutdown(sockets)
             service.log.write("end")
 
-    limits = service.limits
+    limits, routes = service.limits, app.make(service)
+    service.describe = routes.openapi
     return Server(
         uvicorn.Config(
-            gatekeeping.Gate(app.make(service), service),  # pyright: ignore[reportArgumentType]
+            gatekeeping.Gate(routes, service),  # pyright: ignore[reportArgumentType]
             http=protocol.made(limits),
             ws="none",
             lifespan="off",

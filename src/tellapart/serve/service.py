@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from tellapart.serve.admission import Admission
 from tellapart.serve.counters import Counters
@@ -27,6 +29,8 @@ class Service:
     explanations: Explanations
     counters: Counters
     log: Log
+    version: str  # of this package
+    describe: Callable[[], Any] = dict  # makes the document of /openapi.json, which takes a moment, and keeps it
     warm: bool = False  # models are loaded and decoders run
     draining: bool = False  # no new work; what was accepted is finished
     receiving: int = 0  # bytes of bodies that are held

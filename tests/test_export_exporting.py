@@ -154,7 +154,7 @@ def test_a_sample_that_is_another_one_is_not_written(trained, tmp_path, monkeypa
     whole = sampletext.text("sample_onnx.py")
     for change, said in (
         (lambda text: text.replace("picture[None]", "255 - picture[None]"), "in its network"),
-        (lambda text: text.replace("import onnxruntime", "import onnxruntime, tellapart"), "ended with status 1"),
+        (lambda text: text.replace("import onnxruntime", "import onnxruntime, tellapart", 1), "ended with status 1"),
         (lambda text: text.replace('guards["strangeness"] is not None', "False"), "in its thresholds"),
     ):
         monkeypatch.setattr(sampletext, "text", lambda name, change=change: change(whole))

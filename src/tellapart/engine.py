@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,17 +20,22 @@ if TYPE_CHECKING:
 LOGITS, EMBEDDING, FEATURE_MAP = "logits", "embedding", "feature_map"
 
 
-def session(graph: bytes, *, threads: int, spinning: bool = True) -> onnxruntime.InferenceSession:
-    """ONNX Runtime's session of a graph. Raises BundleError where the bytes are no graph that it can open.
-
-    `spinning` lets its threads keep the cores while they wait for the next run: right where nothing computes between.
-    """
+def quiet_onnxruntime() -> Any:
+    """ONNX Runtime without its telemetry."""
     # Its wheel reports to its maker and keeps an identifier in the home folder; read when it is first loaded.
     os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     import onnxruntime
 
     onnxruntime.disable_telemetry_events()  # on Windows it is this that counts
+    return onnxruntime
 
+
+def session(graph: bytes, *, threads: int, spinning: bool = True) -> onnxruntime.InferenceSession:
+    """ONNX Runtime's session of a graph. Raises BundleError where the bytes are no graph that it can open.
+
+    `spinning` lets its threads keep the cores while they wait for the next run: right where nothing computes between.
+    """
+    onnxruntime = quiet_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1

@@ -79,7 +79,9 @@ def exported(done: Exported) -> RenderableType:
         told = done.quantized
         lines.append(
             f"int8: accuracy {told['accuracy_before']:.1%} before, {told['accuracy_after']:.1%} after, on "
-            f"{told['judged_on']:,} pictures; {told['calibrated_on']:,} others set its ranges."
+            f"{told['judged_on']:,} pictures, of which {told['answered_before']:.1%} and {told['answered_after']:.1%} "
+            f"are answered; probabilities moved by {told['probability_moved']['mean']:.2g} in the mean. "
+            f"{told['calibrated_on']:,} others set its ranges."
         )
     lines.append(f"How to run it: {shown(os.path.join(done.folder, 'README.md'))}")
     return Group(*map(_plain, lines))

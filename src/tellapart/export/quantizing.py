@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tellapart import bundle as bundles
-from tellapart import golden, metrics, preprocess, strangers
+from tellapart import engine, golden, metrics, preprocess, strangers
 from tellapart.bundle import Bundle
 from tellapart.engine import Engine
 from tellapart.export.calibrating import Calibration
@@ -62,8 +62,8 @@ def _settled(rounded: Bundle, bundle: Bundle, shown: np.ndarray) -> Bundle:
         return rounded
     both = []
     for each in (bundle, rounded):
-        engine = Engine(each.members[GRAPH])
-        outputs = [engine.run(shown[i : i + BATCH]) for i in range(0, len(shown), BATCH)]
+        running = Engine(each.members[GRAPH])
+        outputs = [running.run(shown[i : i + BATCH]) for i in range(0, len(shown), BATCH)]
         both.append((np.concatenate([o.embedding for o in outputs]), np.concatenate([o.logits for o in outputs])))
     allowing = strangers.Strangers.from_bytes(known).allowing(*both)
     return bundles.extended(rounded, strangers.MEMBER, allowing.to_bytes())
@@ -72,8 +72,8 @@ def _settled(rounded: Bundle, bundle: Bundle, shown: np.ndarray) -> Bundle:
 def _graphs(graph: bytes, squares: np.ndarray) -> Iterator[bytes]:
     """The graph in int8, each time with more of its first layers in float32."""
     import onnx
-    from onnxruntime import quantization
 
+    quantization = _quantization()
     with tempfile.TemporaryDirectory(prefix="tellapart-") as folder, _silent():
         source = Path(folder, "float32.onnx")
         model = onnx.shape_inference.infer_shapes(onnx.load_from_string(graph))
@@ -113,8 +113,15 @@ def _graphs(graph: bytes, squares: np.ndarray) -> Iterator[bytes]:
             yield quantizer.model.model.SerializeToString()
 
 
-def _reader(name: str, squares: np.ndarray) -> Any:
+def _quantization() -> Any:
+    engine.quiet_onnxruntime()
     from onnxruntime import quantization
+
+    return quantization
+
+
+def _reader(name: str, squares: np.ndarray) -> Any:
+    quantization = _quantization()
 
     class Reader(quantization.CalibrationDataReader):
         def __init__(self) -> None:

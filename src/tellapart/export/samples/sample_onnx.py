@@ -4,9 +4,9 @@ Install what it needs with: pip install -r requirements.txt
 """
 
 import json
+import os
 from pathlib import Path
 
-import onnxruntime
 from shared import answered, main
 
 
@@ -15,6 +15,10 @@ class Classifier:
 
     def __init__(self, folder):
         self.facts = json.loads(Path(folder, "tellapart.json").read_text(encoding="utf-8"))
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # ONNX Runtime would report its use to its maker
+        import onnxruntime
+
+        onnxruntime.disable_telemetry_events()
         self.session = onnxruntime.InferenceSession(Path(folder, "model.onnx"), providers=["CPUExecutionProvider"])
         self.outputs = [output.name for output in self.session.get_outputs()]
 

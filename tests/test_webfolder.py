@@ -16,8 +16,9 @@ from tellapart import bundle, explain, graphfile, preprocess
 from tellapart.bundle import Bundle
 from tellapart.engine import LOGITS, Engine
 from tellapart.errors import ExportError, MissingPackageError
-from tellapart.export import chromium, exporting, webfolder
+from tellapart.export import calibrating, chromium, exporting, webfolder
 from tellapart.golden import png
+from tellapart.predict import Predictor
 
 SIZES = [
     (32, 32), (64, 64), (96, 96), (128, 64), (64, 32), (32, 96), (33, 32), (31, 33), (16, 16), (1, 1), (1, 40), (90, 1),
@@ -192,6 +193,28 @@ def test_without_a_browser_nothing_is_written(model: Bundle, tmp_path: Path, mon
     with pytest.raises(MissingPackageError, match="checked in a real browser"):
         exporting.export(model, "web", tmp_path / "web")
     assert list(tmp_path.iterdir()) == []
+
+
+@needs_browser
+def test_in_int8_the_browser_computes_in_whole_numbers_and_answers_alike(
+    model: Bundle, photos: Path, exported: Path, tmp_path: Path
+):
+    import onnx
+
+    how = preprocess.Preprocess(32)
+    paths = sorted(photos.rglob("*.*"))[::4]
+    squares = np.stack([preprocess.load(path, how) for path in paths])
+    folder = tmp_path / "int8"
+    folder.mkdir()
+    facts = webfolder.write(model, folder, calibration=calibrating.Calibration(squares)).facts
+    told = json.loads((exported / "tellapart.json").read_text())
+    (folder / "tellapart.json").write_text(json.dumps({**told, "model": facts}))
+    operators = {node.op_type for node in onnx.load(folder / "model.onnx").graph.node}
+    assert {"QuantizeLinear", "DequantizeLinear"} <= operators
+    rows = webfolder.answers(folder, [written(tmp_path / f"{i}.png", png(squares[i])) for i in range(4)])
+    expected = Predictor(model).probabilities(squares[:4])
+    found = np.array([[row["probabilities"][name] for name in model.classes] for row in rows])
+    assert 0 < np.abs(found - expected).max() < 0.05
 
 
 @needs_browser

@@ -49,11 +49,11 @@ NOTES = (
 
 def write(bundle: Bundle, folder: Path, *, calibration: calibrating.Calibration | None) -> formats.Written:
     """Write page, runtime and graphs."""
-    from tellapart.export import onnxgraph
+    from tellapart.export import onnxgraph, quantizing
 
     chromium.find()  # before the work: without a browser it could not be checked
-    graph = onnxgraph.build(bundle, resize=False, feature_map=True)
-    (folder / GRAPH).write_bytes(graph.SerializeToString())
+    model = bundle if calibration is None else quantizing.quantized(bundle, calibration)
+    (folder / GRAPH).write_bytes(onnxgraph.build(model, resize=False, feature_map=True).SerializeToString())
     tail = cut(bundle)
     if tail is not None:
         (folder / TAIL).write_bytes(tail.graph)

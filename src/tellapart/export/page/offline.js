@@ -3,13 +3,16 @@
 const STORE = `tellapart ${new URL("./", self.location.href).pathname}`;
 const PAGE = [
   "./",
+  "about.js",
   "answers.js",
   "camera.js",
   "cards.js",
   "files.js",
   "heat.js",
   "icon.svg",
+  "intake.js",
   "manifest.json",
+  "network.js",
   "onnxruntime/ort.wasm.bundle.min.js",
   "page.css",
   "page.js",

@@ -1,8 +1,11 @@
 // The page: pictures in, answers out. The network runs in worker.js; nothing leaves this device.
 
+import { introduce, megabytes } from "./about.js";
+import { percent } from "./answers.js";
 import { Camera } from "./camera.js";
 import { card, forget, made, picture, show, spoken, told } from "./cards.js";
-import { percent } from "./answers.js";
+import { listen } from "./intake.js";
+import { ask, start } from "./network.js";
 import { answerRows, csv, download, labelRows } from "./tables.js";
 
 const at = (id) => document.getElementById(id);
@@ -18,90 +21,18 @@ let serial = 0;
 
 // --- the network ---
 
-const worker = new Worker(new URL("worker.js", import.meta.url), { type: "module" });
-const waiting = new Map();
+start({
+  about(said) {
+    about = said.about;
+    introduce(about);
+  },
+  loaded: loading,
+  starting,
+  ready,
+  failed: ({ failed: message }) => failed(message),
+});
 
-function ask(task, given, transfer = []) {
-  const id = (serial += 1);
-  worker.postMessage({ id, task, ...given }, transfer);
-  return new Promise((resolve, reject) => waiting.set(id, { resolve, reject }));
-}
-
-worker.onmessage = ({ data }) => {
-  if (data.id !== undefined) {
-    const { resolve, reject } = waiting.get(data.id);
-    waiting.delete(data.id);
-    if (data.error === undefined) resolve(data);
-    else reject(new Error(data.error));
-  } else if (data.about) introduce(data.about);
-  else if (data.loaded !== undefined) loading(data.loaded, data.total);
-  else if (data.starting) starting();
-  else if (data.ready) ready(data);
-  else if (data.failed) failed(data.failed);
-};
-worker.onerror = (event) => failed(event.message || "The worker could not be started.");
-
-function introduce(found) {
-  about = found;
-  const title = about.classes.length === 2 ? `${about.classes[0]} or ${about.classes[1]}?` : "What is it?";
-  document.title = title[0].toUpperCase() + title.slice(1);
-  at("title").replaceChildren(
-    ...(about.classes.length === 2
-      ? [made("bdi", { text: about.classes[0] }), " or ", made("bdi", { text: about.classes[1] }), "?"]
-      : [title]),
-  );
-  at("classes").replaceChildren(...listed(about.classes), right(about.provenance.accuracy.test));
-  at("facts").replaceChildren(
-    ...facts(about).flatMap(([term, text]) => [made("dt", { text: term }), made("dd", { text })]),
-  );
-  at("about").hidden = false;
-}
-
-function right(tested) {
-  if (!tested?.pictures) return "";
-  const n = Math.round(tested.accuracy * tested.pictures);
-  return ` It was right for ${n.toLocaleString("en")} of ${tested.pictures.toLocaleString("en")} test pictures.`;
-}
-
-function facts({ classes, preprocess, provenance, quantized, guards, model }) {
-  const rows = [];
-  const { test, validation } = provenance.accuracy;
-  const tested = test ?? validation;
-  if (tested) {
-    const of = test ? "test pictures" : "pictures that it did not learn from";
-    const n = tested.pictures ? `${tested.pictures.toLocaleString("en")} ${of}` : of;
-    const [low, high] = tested.interval.map(one);
-    rows.push(["Right", `${one(tested.accuracy)} % of ${n} (95 % interval ${low} to ${high} %)`]);
-  }
-  if (quantized) {
-    rows.push(["Made smaller", `8 bits; on ${quantized.judged_on} pictures ${one(quantized.accuracy_after)} % right, before ${one(quantized.accuracy_before)} %`]);
-  }
-  if (guards.strangeness !== null) rows.push(["Unknown", "pictures unlike those that it knows are refused"]);
-  if (guards.confidence > 0) rows.push(["Least probability", `${one(guards.confidence)} %, below it the answer is “unknown”`]);
-  rows.push(["Classes", classes.length.toLocaleString("en")]);
-  rows.push(["Sees", `${preprocess.size_px} × ${preprocess.size_px} px${preprocess.fit === "crop" ? ", the middle of the picture" : ""}`]);
-  rows.push(["Size", `${megabytes(model.files[model.graph].bytes)} MB`]);
-  rows.push(["Trained", provenance.created.slice(0, 10)]);
-  return rows;
-}
-
-const one = (share) => (100 * share).toFixed(1);
-
-// "Tells cats, dogs and 3 more apart", each name in a direction of its own.
-function listed(classes) {
-  const most = classes.length <= 12 ? classes.length : 10;
-  const parts = ["Tells "];
-  classes.slice(0, most).forEach((label, i) => {
-    if (i > 0) parts.push(i === classes.length - 1 ? " and " : ", ");
-    parts.push(made("bdi", { class: "kind", text: label }));
-  });
-  if (most < classes.length) parts.push(` and ${classes.length - most} more`);
-  return [...parts, " apart."];
-}
-
-const megabytes = (bytes) => (bytes / 1e6).toFixed(bytes < 1e7 ? 1 : 0);
-
-function loading(loaded, total) {
+function loading({ loaded, total }) {
   at("progress").value = loaded / total;
   at("loaded").textContent = `Loading the model: ${megabytes(loaded)} of ${megabytes(total)} MB`;
 }
@@ -111,11 +42,11 @@ function starting() {
   at("loaded").textContent = "Starting the model";
 }
 
-async function ready({ exact }) {
+async function ready({ exact, kept }) {
   at("loading").hidden = true;
   at("inexact").hidden = exact;
   document.documentElement.dataset.ready = "true";
-  if (!("serviceWorker" in navigator)) return;
+  if (!kept || !("serviceWorker" in navigator)) return;
   try {
     await navigator.serviceWorker.register("offline.js");
     await navigator.serviceWorker.ready;
@@ -268,57 +199,7 @@ const act = {
   },
 };
 
-at("choose").addEventListener("change", (event) => {
-  add([...event.target.files]);
-  event.target.value = "";
-});
-
-document.addEventListener("paste", (event) => {
-  const files = [...(event.clipboardData?.files ?? [])];
-  if (files.length > 0) event.preventDefault();
-  add(files);
-});
-
-let inside = 0; // dragenter less dragleave
-for (const kind of ["dragenter", "dragover", "dragleave", "drop"]) {
-  document.addEventListener(kind, (event) => {
-    if (!event.dataTransfer?.types.includes("Files")) return;
-    event.preventDefault();
-    if (kind === "dragenter") inside += 1;
-    else if (kind === "dragleave") inside -= 1;
-    else if (kind === "drop") inside = 0;
-    at("over").hidden = inside === 0;
-    if (kind === "drop") dropped(event.dataTransfer).then(add);
-  });
-}
-
-// Files, and those in folders, without what systems put there.
-async function dropped(transfer) {
-  const items = [...transfer.items].map((item) => item.webkitGetAsEntry?.()).filter(Boolean);
-  if (items.length === 0) return [...transfer.files];
-  const files = [];
-  for (const item of items) await walk(item, "", files);
-  return files;
-}
-
-async function walk(item, folder, files) {
-  if (item.isFile) {
-    const file = await new Promise((done, fail) => item.file(done, fail));
-    if (folder !== "") {
-      if (/^\.|^thumbs\.db$|^desktop\.ini$/i.test(file.name)) return;
-      if (!/^image\//.test(file.type) && !/\.(jpe?g|jfif|png|gif|webp|bmp|tiff?|avif|hei[cf])$/i.test(file.name)) return;
-      file.path = folder + file.name;
-    }
-    files.push(file);
-    return;
-  }
-  const reader = item.createReader();
-  for (;;) {
-    const some = await new Promise((done, fail) => reader.readEntries(done, fail));
-    if (some.length === 0) return;
-    for (const each of some.sort((a, b) => a.name.localeCompare(b.name))) await walk(each, `${folder}${item.name}/`, files);
-  }
-}
+listen(add);
 
 // --- tools ---
 

@@ -44,6 +44,8 @@ async function fetched(url, name) {
 }
 
 export const opened = {
+  kept: true, // whether all files that were opened are in the store
+
   // tellapart.json: what the model is.
   async about() {
     return (await fetched(new URL("tellapart.json", here), "tellapart.json")).json();
@@ -63,19 +65,21 @@ export const opened = {
     if (bytes.length !== length || (self.crypto?.subtle && (await sha256(bytes)) !== wanted)) {
       throw new Error(`${name} is not the file that was exported: it has ${bytes.length} bytes. Load the page again.`);
     }
-    if (kept) await keep(kept, url, bytes);
+    if (!kept || !(await keep(kept, url, bytes))) opened.kept = false;
     return bytes;
   },
 };
 
-// Keeps a file instead of its earlier versions. A store that is full is no reason not to answer.
+// Keeps a file instead of its earlier versions, if it can. A store that is full is no reason not to answer.
 async function keep(kept, url, bytes) {
   try {
     for (const request of await kept.keys()) {
       if (new URL(request.url).pathname === url.pathname) await kept.delete(request);
     }
     await kept.put(url, new Response(bytes, { headers: { "Content-Length": String(bytes.length) } }));
+    return true;
   } catch (error) {
     if (error.name !== "QuotaExceededError") throw error;
+    return false;
   }
 }

@@ -40,7 +40,7 @@ async function load() {
   const end = tail ? await ort.InferenceSession.create(tail) : null;
   const size = about.preprocess.size_px;
   await ask(network, new Uint8Array(size * size * 3), 1, size, ANSWER); // the first run takes longer: not the user's
-  postMessage({ ready: true, threads: ort.env.wasm.numThreads, exact: trueToPixels() });
+  postMessage({ ready: true, threads: ort.env.wasm.numThreads, exact: trueToPixels(), kept: opened.kept });
   return { about, network, end };
 }
 

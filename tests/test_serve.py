@@ -37,7 +37,7 @@ NAMES = ("one", "two")
 def server(bundle_path: Path, photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """Two models, the usual limits."""
     models = [f"{name}={bundle_path}" for name in NAMES]
-    served = Served(tmp_path_factory.mktemp("server"), *models, "--photos", str(photos), "--max-batch", "4")
+    served = Served(tmp_path_factory.mktemp("server"), *models, "--photos", str(photos), "--max-batch", "2")
     yield served
     served.stop()
 
@@ -51,7 +51,7 @@ def tight(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         folder,
         *(str(bundle_path), "--api-key-file", str(folder / "key"), "--max-body", "100kB", "--max-files", "3"),
         *("--max-pixels", "1", "--queue", "4", "--deadline", "2500ms", "--decode-timeout", "2s"),
-        *("--receive-timeout", "1s", "--decoders", "1", "--max-batch", "4", "--allow-host", "pictures.example"),
+        *("--receive-timeout", "1s", "--decoders", "1", "--max-batch", "2", "--allow-host", "pictures.example"),
         *("--allow-origin", "https://shop.example"),
     )
     served.client.headers["authorization"] = f"Bearer {KEY}"
@@ -527,7 +527,7 @@ def test_a_new_file_takes_over_without_a_lost_request(
 ) -> None:
     path = tmp_path / "model.tellapart"
     shutil.copy(bundle_path, path)
-    served = Served(tmp_path, str(path), "--max-batch", "4", "--decoders", "1")
+    served = Served(tmp_path, str(path), "--max-batch", "2", "--decoders", "1")
     done = threading.Event()
     statuses: list[int] = []
 
@@ -563,7 +563,7 @@ def test_a_new_file_takes_over_without_a_lost_request(
 
 
 def test_the_end_waits_for_what_was_accepted(bundle_path: Path, picture: bytes, tmp_path: Path) -> None:
-    served = Served(tmp_path, str(bundle_path), "--max-batch", "4", "--decoders", "1")
+    served = Served(tmp_path, str(bundle_path), "--max-batch", "2", "--decoders", "1")
     hostile = slow_jpeg(150, 1000)  # a good part of a second
     with ThreadPoolExecutor(3) as pool:
         kept = httpx.Client(base_url=served.url, timeout=60, trust_env=False)

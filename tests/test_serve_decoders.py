@@ -63,7 +63,6 @@ def test_one_that_hangs_is_ended_and_the_others_go_on(decoders: Decoders) -> Non
         await asyncio.sleep(0.05)
         for _ in range(10):
             await decoders.decode(fine, HOW)
-        assert not held.done()
         with pytest.raises(PictureError, match="longer than 1 s to open"):
             await held
         assert time.monotonic() - start < 30

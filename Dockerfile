@@ -5,16 +5,20 @@
 #   docker build -t tellapart .
 #   docker run --rm -p 127.0.0.1:8000:8000 -v "$PWD/models:/models:ro" tellapart /models/cats-dogs.tellapart
 #
-# It writes nothing: `--read-only --cap-drop ALL --security-opt no-new-privileges` may be added as they are.
+# It writes nothing: `--read-only --cap-drop ALL --security-opt no-new-privileges` may be added as they are. With
+# `--build-arg EXTRAS=[fast]` it has OpenVINO too, 180 MB more: up to twice the pictures a second where the processor knows
+# bfloat16.
 
 FROM python:3.13-slim-trixie AS build
+ARG EXTRAS=
 WORKDIR /build
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 # The environment gets no pip of its own: nothing is installed into it later. Bytecode is compiled here, because the
 # image's files are read-only to whoever runs it, and every start would compile anew.
+# hadolint ignore=DL3013 # what is installed is this folder; pyproject.toml says which versions of others it takes
 RUN python -m venv --without-pip /opt/tellapart \
- && pip --python /opt/tellapart/bin/python install --no-cache-dir --disable-pip-version-check --compile . \
+ && pip --python /opt/tellapart/bin/python install --no-cache-dir --disable-pip-version-check --compile ".${EXTRAS}" \
  && /opt/tellapart/bin/tellapart --version
 
 FROM python:3.13-slim-trixie

@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: setup browser demo test check lint types imports docs bench clean
+.PHONY: setup browser vendor demo test check lint types imports docs bench clean
 
 setup: $(VENV)/.ready
 
@@ -17,6 +17,10 @@ browser:
 	@command -v chromium >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium \
 	  fonts-dejavu-core >/dev/null; } || echo "No Chromium here: install it to have the pages tested in a browser."
+
+# ONNX Runtime Web, for exports to the web, again from npm; its version stands in the script.
+vendor: setup
+	$(BIN)/python tools/vendor_onnxruntime_web.py
 
 demo: setup
 	$(BIN)/tellapart demo --force

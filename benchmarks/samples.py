@@ -6,9 +6,9 @@ For each format: export, make a virtual environment, install the folder's `requi
 `sample.py` over some pictures of PHOTOS, and compare with what `predict` says of the same files. The web format has no
 sample; its page is checked in a browser by the export itself.
 
-"apart" is the largest difference of a probability. `predict` decodes a large JPEG at a half, a quarter or an eighth, and
-by another decoder than the samples' Pillow, so JPEGs differ by more than the networks do; PNGs do not. Seconds are wall
-time of a process over all pictures less that over one, for each picture: decoding, resizing, network.
+"apart" is the largest difference of a probability. `predict` decodes a large JPEG at a half, a quarter or an eighth,
+and by another decoder than the samples' Pillow, so JPEGs differ by more than the networks do; PNGs do not. Seconds are
+wall time of a process over all pictures less that over one, for each picture: decoding, resizing, network.
 """
 
 from __future__ import annotations

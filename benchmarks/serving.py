@@ -88,7 +88,12 @@ class Engine:
     def __init__(self, setting: Setting, pictures: Sequence[Path]) -> None:
         command = [sys.executable, HERE / "inprocess.py", setting.model, *pictures]
         self._process = subprocess.Popen(
-            [str(part) for part in command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [str(part) for part in command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            # Like the service and the loads: where the kernel shares the cores between sessions, each has its own.
+            start_new_session=True,
         )
         self._line()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import textwrap
@@ -63,15 +64,20 @@ def test_a_page_is_opened_with_a_fresh_profile_and_what_it_posts_comes_back(play
         import json, os, urllib.error
         here, to = address.split("?to=")
         base = here.removesuffix("/check.html")
-        def status(path, data=None):
+        root = base.rsplit("/", 1)[0]
+        def status(path, data=None, host=None):
+            url = root + to if path == to else base + path
+            request = urllib.request.Request(url, data, {"Host": host} if host else {})
             try:
-                return urllib.request.urlopen(base + path, data).status
+                return urllib.request.urlopen(request).status
             except urllib.error.HTTPError as error:
                 return error.code
         profile = [each for each in options if each.startswith("--user-data-dir=")][0].split("=")[1]
         found = {
             "page": urllib.request.urlopen(here).read().decode(),
             "kind": urllib.request.urlopen(base + "/page.js?sha256=0").headers["Content-Type"],
+            "rebound": status("/page.js", host="evil.example"),
+            "guessed": status("/../page.js"),
             "others": [status(path) for path in ("/secret.txt", "/../secret.txt", "/%2e%2e/secret.txt", "/")],
             "posted elsewhere": status("/other", b"x"),
             "profile": sorted(set(os.listdir(profile)) - {"said.txt"}),
@@ -85,11 +91,10 @@ def test_a_page_is_opened_with_a_fresh_profile_and_what_it_posts_comes_back(play
     started = time.monotonic()
     said = chromium.posted(browser, site, "/check.html")
     assert time.monotonic() - started < 15  # it was not waited for
-    import json
-
     found = json.loads(said)
     assert (found["page"], found["kind"]) == ("page", "text/javascript; charset=utf-8")
     assert found["others"] == [404] * 4
+    assert (found["rebound"], found["guessed"]) == (404, 404)
     assert found["posted elsewhere"] == 403
     assert found["profile"] == []
     assert {"--headless=new", "--disable-background-networking"} <= set(found["options"])
@@ -100,6 +105,13 @@ def test_a_browser_that_fails_is_told_with_what_it_said(plays):
     browser = plays("sys.stderr.write('first\\nno display\\n'); sys.exit(3)")
     with pytest.raises(ExportError, match=r"ended with status 3: no display\. Nothing was written"):
         chromium.posted(browser, {}, "/check.html")
+
+
+def test_a_program_that_cannot_be_started_is_told(tmp_path: Path):
+    path = tmp_path / "browser"
+    path.write_text("no program")
+    with pytest.raises(ExportError, match=r"browser does not: "):
+        chromium.posted(str(path), {}, "/check.html")
 
 
 def test_one_that_never_answers_is_ended_with_what_it_started(plays, tmp_path: Path):

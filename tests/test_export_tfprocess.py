@@ -166,15 +166,22 @@ def of_network(trained, network, temperature):
 
 
 def one_sigmoid():
-    """A network for two classes that ends in one sigmoid, with a layer in it that varies pictures in training."""
+    """A sequential network for two classes that ends in one sigmoid, with a layer that varies pictures in training."""
     import keras
     from keras import layers
 
     keras.utils.set_random_seed(4)
-    pixels = keras.Input((32, 32, 3))
-    x = layers.Conv2D(4, 3, activation="relu")(layers.RandomFlip()(layers.Rescaling(1 / 64)(pixels)))
-    x = layers.Flatten(name="flatten")(layers.MaxPooling2D(5)(x))
-    return keras.Model(pixels, layers.Dense(1, activation="sigmoid", use_bias=False)(x))
+    return keras.Sequential(
+        [
+            keras.Input((32, 32, 3)),
+            layers.Rescaling(1 / 64),
+            layers.RandomFlip(),
+            layers.Conv2D(4, 3, activation="relu"),
+            layers.MaxPooling2D(5),
+            layers.Flatten(),
+            layers.Dense(1, activation="sigmoid", use_bias=False),
+        ]
+    )
 
 
 def sample_in_this_process(bundle, folder, to):

@@ -187,6 +187,13 @@ def test_the_tail_of_the_graph_answers_to_its_map(model: Bundle):
     assert [output.name for output in session.get_outputs()] == [LOGITS]
 
 
+def test_without_a_browser_nothing_is_written(model: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(chromium.VARIABLE, str(tmp_path / "none"))
+    with pytest.raises(MissingPackageError, match="checked in a real browser"):
+        exporting.export(model, "web", tmp_path / "web")
+    assert list(tmp_path.iterdir()) == []
+
+
 @needs_browser
 def test_a_page_that_answers_otherwise_is_told(exported: Path, tmp_path: Path):
     folder = told_otherwise(exported, tmp_path / "copy")

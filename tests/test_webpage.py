@@ -172,10 +172,19 @@ def test_many_pictures_get_answers_and_files_that_are_none_are_named(
     )
     reasons = {name: card(page, name).locator(".reason").inner_text() for name in ("letter.jpg", "empty.png")}
     assert reasons == {"letter.jpg": "Not a picture: it begins like HTML.", "empty.png": "Empty file (0 bytes)."}
-    assert card(page, "cut.jpg").locator(".answer").inner_text() == "Not read"
+    assert card(page, "cut.jpg").locator(".answer").inner_text() == "Not readable"
     # A name is text, whatever it says.
     assert card(page, f"{NASTY}.png").locator(".answer").count() == 1
     assert page.locator("img[src='x']").count() == 0
+
+    unknown = page.get_by_role("group", name="Show only").get_by_role("button", name="unknown")
+    unknown.click()
+    seen = page.locator("li.card:visible")
+    assert "noise.png" in seen.locator("h3").all_inner_texts()
+    assert set(seen.locator(".answer").all_inner_texts()) == {"Unknown"}
+    assert unknown.text_content() == f"{seen.count()} unknown"
+    unknown.click()
+    assert page.locator("li.card:visible").count() == len(files)
 
     with page.expect_download() as download:
         page.locator("#table").click()
@@ -191,7 +200,7 @@ def test_many_pictures_get_answers_and_files_that_are_none_are_named(
 def test_a_photo_lying_on_its_side_comes_upright(open_page: Any, files: dict[str, Path]):
     page = open_page(PHONE)
     give(page, files["lying.jpg"])
-    image = card(page, "lying.jpg").locator("img")
+    image = card(page, "lying.jpg").locator("img:not(.behind)")
     corners = image.evaluate(
         """(image) => { const canvas = document.createElement("canvas");
         [canvas.width, canvas.height] = [image.naturalWidth, image.naturalHeight];
@@ -209,11 +218,11 @@ def test_heat_maps_come_and_go(open_page: Any, files: dict[str, Path]):
     page = open_page()
     give(page, files["circle 0.png"], files["circle 1.png"])
     first = card(page, "circle 0.png")
-    plain = first.locator("img").get_attribute("src")
+    plain = first.locator("img:not(.behind)").get_attribute("src")
     first.get_by_role("button", name="Heat map").click()
     settled(page)
-    assert first.locator("img").get_attribute("src") != plain
-    assert first.locator("img").get_attribute("alt").startswith("circle 0.png, with what speaks for ")
+    assert first.locator("img:not(.behind)").get_attribute("src") != plain
+    assert first.locator("img:not(.behind)").get_attribute("alt").startswith("circle 0.png, with what speaks for ")
     assert first.get_by_role("button", name="Heat map").get_attribute("aria-pressed") == "true"
     page.get_by_role("checkbox", name="Heat maps").check()
     settled(page)
@@ -233,7 +242,11 @@ def test_wrong_answers_are_downloaded_as_labels_that_train_reads(
     card(page, "circle 0.png").locator("select").select_option(label=other[answered["circle 0.png"]])
     card(page, "noise.png").locator("select").select_option(label="squares")
     card(page, "circle 1.png").locator("select").select_option(label=answered["circle 1.png"])  # is right already
-    assert page.locator("#marked").inner_text() == "2 right answers given"
+    assert page.locator("#marked").inner_text() == "2 answers marked wrong"
+    card(page, "circle 1.png").locator("select").select_option(label="none of these")
+    assert page.locator("#marked").inner_text() == "2 answers marked wrong"
+    page.keyboard.type(" stars ")  # where it is written what the picture is
+    assert page.locator("#marked").inner_text() == "3 answers marked wrong"
     with page.expect_download() as download:
         page.locator("#labels").click()
     assert download.value.suggested_filename == "labels.csv"
@@ -241,11 +254,12 @@ def test_wrong_answers_are_downloaded_as_labels_that_train_reads(
     download.value.save_as(labels)
     photos = tmp_path / "photos"
     photos.mkdir()
-    for name in ("circle 0.png", "noise.png"):
+    for name in ("circle 0.png", "circle 1.png", "noise.png"):
         shutil.copy(files[name], photos)
     found = catalog.scan(photos, labels=labels)
     assert {Path(entry.path).name: entry.label for entry in found.entries} == {
         "circle 0.png": other[answered["circle 0.png"]],
+        "circle 1.png": "stars",
         "noise.png": "squares",
     }
     page.locator("#unmark").click()
@@ -297,6 +311,11 @@ def test_the_page_fits_and_axe_finds_nothing(open_page: Any, files: dict[str, Pa
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed")
     page = open_page(size, scheme)
     fits(page, size, scheme)
+    reached = []
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id || document.activeElement.tagName"))
+    assert reached == ["A", "choose", "camera", "SUMMARY"]
     give(page, files["circle 0.png"], files["noise.png"], files["letter.jpg"])
     page.locator("select").first.select_option(index=1)
     page.locator("select").first.select_option(index=2)

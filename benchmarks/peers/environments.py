@@ -49,7 +49,7 @@ ENVIRONMENTS = {
     "flask": ("flask", "gunicorn", *SERVED),
     "fastapi": ("fastapi", "uvicorn[standard]", "python-multipart", *SERVED),
     "bentoml": ("bentoml", *SERVED),
-    "litserve": ("litserve", *SERVED),
+    "litserve": ("litserve", "python-multipart", *SERVED),
     "ray": ("ray[serve]", "python-multipart", *SERVED),
 }
 SHOWN = ("torch", "fastai", "timm", "ultralytics", "keras", "tensorflow-cpu", "autokeras", "scikit-learn",

@@ -2,26 +2,23 @@
 
     python benchmarks/peers/litserve_keras.py MODEL.keras --classes a,b --size 288 --port 8000
 
-One picture a request, a part named `file`. Needs litserve, keras, tensorflow-cpu and Pillow.
+One picture a request, a part named `file`. Needs litserve, python-multipart, keras, tensorflow-cpu and
+Pillow.
 """
 
-import json
+import os
+import sys
 
 import keras_as_written
 
-
-def main() -> None:
-    """Serve until it is told to end."""
-    options = keras_as_written.parser(__doc__).parse_args()
-    settings = json.loads(keras_as_written.given(options))
-
+if "PICTURES_MODEL" in os.environ:  # its worker process imports this file again and looks for the class
     import litserve
 
     class Pictures(litserve.LitAPI):
         """A model and its endpoint."""
 
         def setup(self, device) -> None:
-            self.classifier = keras_as_written.Classifier(**settings)
+            self.classifier = keras_as_written.Classifier.given()
 
         def decode_request(self, request):
             return self.classifier.pixels(request["file"].file.read())
@@ -38,8 +35,16 @@ def main() -> None:
         def encode_response(self, output):
             return output
 
-    api = Pictures(max_batch_size=16, batch_timeout=0.005)
-    litserve.LitServer(api, accelerator="cpu").run(host="127.0.0.1", port=options.port, generate_client_file=False)
+
+def main() -> None:
+    """Serve until it is told to end."""
+    options = keras_as_written.parser(__doc__).parse_args()
+    if "PICTURES_MODEL" not in os.environ:
+        os.environ["PICTURES_MODEL"] = keras_as_written.given(options)
+        os.execv(sys.executable, [sys.executable, *sys.argv])
+    api = Pictures(max_batch_size=16, batch_timeout=0.005, api_path="/predict")
+    service = litserve.LitServer(api, accelerator="cpu")
+    service.run(host="127.0.0.1", port=options.port, generate_client_file=False)
 
 
 if __name__ == "__main__":

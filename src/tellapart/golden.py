@@ -20,7 +20,7 @@ from tellapart.errors import BundleError, PictureError
 
 MEMBER = "golden.npz"  # of a bundle
 KINDS = {"png": ("uint8", 1), "lengths": ("int64", 1), "probabilities": ("float64", 2), "scores": ("float64", 1)}
-DRAWN = 3  # of each shape, of which one is kept
+DRAWN = 2  # of each shape, of which one is kept
 MOST_PX = 1000  # a side, for networks that see less than that
 LARGEST = 1e30  # of a score: an infinite one would not be read back
 

@@ -14,12 +14,14 @@ from tellapart import preprocess
 from tellapart.bundle import Bundle
 from tellapart.errors import InputError, PictureError
 from tellapart.files import shown
+from tellapart.guards import Guards
 from tellapart.predict import Predictor
 from tellapart.progress import Progress
 
 MOST_SHOWN = 300  # pictures that calibrate
 MOST_JUDGES = 1000
 FEWEST = 10  # of each half
+BATCH = 16  # pictures that the network sees at once
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,16 +37,21 @@ class Judges:
 
     squares: np.ndarray  # uint8 (M, S, S, 3)
     labels: np.ndarray  # int64 (M,), places in the model's classes
-    accuracy: float  # of the model itself, 0–1
+    probabilities: np.ndarray  # float64 (M, C), by the model itself
+    answered: np.ndarray  # bool (M,), whether the model itself does not say unknown
 
 
 def halves(
-    photos: str | os.PathLike[str], bundle: Bundle, progress: Progress, reading: dict[str, Any]
+    photos: str | os.PathLike[str],
+    bundle: Bundle,
+    progress: Progress,
+    reading: dict[str, Any],
+    aimed: Guards | None = None,
 ) -> tuple[Calibration, Judges]:
     """Half of the labelled pictures of a folder to calibrate, the other half to judge.
 
     Copies of a picture stand on one side: the halves go by the hash of the bytes. Pictures that the model learned from
-    do not judge.
+    do not judge. `aimed` are the thresholds by which the model answers.
 
     Raises:
         InputError: there are too few, or a class is none of the model's.
@@ -79,9 +86,15 @@ def halves(
     labels = np.array([place[entry.label] for entry in judges], np.int64)
     asked = np.stack([squares[entry.path] for entry in judges])
     predictor = Predictor(bundle)
-    told = np.concatenate([predictor.probabilities(asked[i : i + 16]) for i in range(0, len(asked), 16)])
-    accuracy = float((told.argmax(axis=1) == labels).mean())
-    return Calibration(np.stack([squares[entry.path] for entry in shows])), Judges(asked, labels, accuracy)
+    predictor.guards = aimed or predictor.guards
+    told = []
+    for start in range(0, len(asked), BATCH):
+        told += predictor.predictions([""] * len(asked[start : start + BATCH]), asked[start : start + BATCH])
+        progress.update("Answering", len(told), len(asked))
+    probabilities = np.array([list(each.probabilities.values()) for each in told])
+    answered = np.array([not each.unknown for each in told])
+    shown_squares = np.stack([squares[entry.path] for entry in shows])
+    return Calibration(shown_squares), Judges(asked, labels, probabilities, answered)
 
 
 def _mixed(entries: list[catalogs.Entry], classes: tuple[str, ...]) -> list[catalogs.Entry]:

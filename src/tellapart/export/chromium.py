@@ -22,7 +22,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from tellapart.errors import ExportError, MissingPackageError
-from tellapart.files import shown
+from tellapart.files import because, shown
 
 VARIABLE = "CHROME_PATH"  # by which a browser in an unusual place is named
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "microsoft-edge", "msedge")
@@ -56,6 +56,7 @@ OPTIONS = (
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 )
 LONGEST_S = 600.0
+ANSWER = "/answer"  # where the page posts
 MOST_POSTED_BYTES = 256 * 2**20
 KINDS = {
     ".css": "text/css; charset=utf-8",
@@ -90,7 +91,8 @@ def posted(browser: str, site: Site, start: str, *, longest_s: float = LONGEST_S
     Args:
         browser: the program.
         site: every file that can be asked for; no other name is looked up anywhere.
-        start: the path of the page. It posts to the address that stands in its query under `to`.
+        start: the path of the page. All paths lie below one that nobody can guess, for the pictures of a check may be
+            private; so the page asks by relative addresses. It posts to the path that stands in its query under `to`.
         longest_s: time limit.
 
     Returns:
@@ -99,8 +101,8 @@ def posted(browser: str, site: Site, start: str, *, longest_s: float = LONGEST_S
     Raises:
         ExportError: the browser does not run, or nothing came in time.
     """
-    with _server(site) as (server, answer), _profile() as profile:
-        address = f"http://127.0.0.1:{server.server_port}{start}?to={answer.path}"
+    with _server(site) as answer, _profile() as profile:
+        address = f"http://{answer.host}{answer.below}{start}?to={answer.below}{ANSWER}"
         with _running(browser, profile, address) as (process, said):
             ends = time.monotonic() + longest_s
             while not answer.came.wait(0.05):
@@ -131,16 +133,17 @@ class _Server(ThreadingHTTPServer):
 
 
 class _Answer:
-    """What is waited for, under a path that nobody else can guess."""
+    """What is waited for."""
 
     def __init__(self) -> None:
-        self.path = f"/{secrets.token_urlsafe(16)}"
+        self.host = ""  # as the browser asks for it
+        self.below = f"/{secrets.token_urlsafe(16)}"  # where everything lies
         self.came = threading.Event()
         self.body = b""
 
 
 @contextlib.contextmanager
-def _server(site: Site) -> Iterator[tuple[ThreadingHTTPServer, _Answer]]:
+def _server(site: Site) -> Iterator[_Answer]:
     answer = _Answer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -148,8 +151,9 @@ def _server(site: Site) -> Iterator[tuple[ThreadingHTTPServer, _Answer]]:
 
         def do_GET(self) -> None:
             path = urlsplit(self.path).path
-            content = site.get(path)
-            if content is None:
+            content = site.get(path.removeprefix(answer.below)) if path.startswith(answer.below + "/") else None
+            # A name that somebody has lead here is none of ours (DNS rebinding).
+            if content is None or self.headers.get("Host") != answer.host:
                 self.send_error(404)
                 return
             body = content if isinstance(content, bytes) else content.read_bytes()
@@ -157,7 +161,7 @@ def _server(site: Site) -> Iterator[tuple[ThreadingHTTPServer, _Answer]]:
 
         def do_POST(self) -> None:
             length = int(self.headers.get("Content-Length", "0"))
-            if self.path != answer.path or length > MOST_POSTED_BYTES:
+            if self.path != answer.below + ANSWER or length > MOST_POSTED_BYTES:
                 self.send_error(403)
                 return
             answer.body = self.rfile.read(length)
@@ -175,9 +179,10 @@ def _server(site: Site) -> Iterator[tuple[ThreadingHTTPServer, _Answer]]:
             """Says nothing: the terminal is the user's."""
 
     with _Server(("127.0.0.1", 0), Handler) as server:
+        answer.host = f"127.0.0.1:{server.server_port}"
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
-            yield server, answer
+            yield answer
         finally:
             server.shutdown()
 
@@ -188,13 +193,19 @@ def _running(browser: str, profile: str, address: str) -> Iterator[tuple[subproc
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         options.append("--no-sandbox")  # it refuses to start as root with one
     with open(Path(profile, "said.txt"), "w+b") as errors:
-        process = subprocess.Popen(
-            [browser, *options, address],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            start_new_session=True,
-        )
+        try:
+            process = subprocess.Popen(
+                [browser, *options, address],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                start_new_session=True,
+            )
+        except OSError as error:
+            raise ExportError(
+                f"A browser must run to check the export; {shown(browser)} does not: {because(error)}. Nothing was "
+                f"written. Name another one in {VARIABLE}."
+            ) from error
 
         def said() -> str:
             errors.seek(0)

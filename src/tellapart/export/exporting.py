@@ -90,7 +90,7 @@ def export(
     golden, thresholds = goldens.of(bundle), aimed or guards.from_dict(bundle.manifest["abstention"])
     shows, judges = None, None
     if quantize and calibrate is not None:
-        shows, judges = calibrating.halves(calibrate, bundle, said, dict(reading or {}))
+        shows, judges = calibrating.halves(calibrate, bundle, said, dict(reading or {}), thresholds)
     answers = getattr(module, "answers", gate.by_sample)
     aside = target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.tmp")
     try:
@@ -201,21 +201,31 @@ def _judged(
     max_loss: float,
 ) -> dict[str, Any]:
     """Accuracy before and after, on pictures that did not calibrate. Raises ExportError where too much is lost."""
-    rows = gate.asked(folder, judges.squares, answers)
+    rows = gate.asked(folder, list(judges.squares), answers)
     told = np.array([[row["probabilities"][name] for name in bundle.classes] for row in rows])
-    after = float((told.argmax(axis=1) == judges.labels).mean())
-    if judges.accuracy - after > max_loss + 1e-9:
+    before, after = (float((each.argmax(axis=1) == judges.labels).mean()) for each in (judges.probabilities, told))
+    apart = np.abs(told - judges.probabilities).max(axis=1)
+    if not apart.mean() <= gate.CLOSE_INT8:
+        raise ExportError(
+            f"int8 may move a probability by {gate.CLOSE_INT8:g} in the mean; on {len(judges.labels):,} pictures it "
+            f"moved them by {apart.mean():.3g}. Nothing was written. Give more pictures to --calibrate, of all kinds "
+            f"that the model will see, or leave out --quantize."
+        )
+    if before - after > max_loss + 1e-9:
         raise ExportError(
             f"int8 may lose at most {max_loss:.1%} of accuracy; on {len(judges.labels):,} pictures it went from "
-            f"{judges.accuracy:.1%} to {after:.1%}. Nothing was written. Give more pictures to --calibrate, or a "
+            f"{before:.1%} to {after:.1%}. Nothing was written. Give more pictures to --calibrate, or a "
             f"larger --max-loss, or leave out --quantize."
         )
     return {
         "precision": INT8,
         "calibrated_on": len(shows.squares),
         "judged_on": len(judges.labels),
-        "accuracy_before": judges.accuracy,
+        "accuracy_before": before,
         "accuracy_after": after,
+        "answered_before": float(judges.answered.mean()),
+        "answered_after": float(np.mean([not row["unknown"] for row in rows])),
+        "probability_moved": {"mean": float(apart.mean()), "most": float(apart.max())},
     }
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tellapart import streams
 from tellapart.bundle import Bundle
-from tellapart.export import onnxfolder, onnxgraph
+from tellapart.export import onnxfolder, onnxgraph, quantizing
 from tellapart.export.calibrating import Calibration
 from tellapart.export.formats import Written
 
@@ -14,8 +14,9 @@ FILES = ("model.xml", "model.bin")
 
 
 def write(bundle: Bundle, folder: Path, *, calibration: Calibration | None) -> Written:
-    """Write `model.xml` and `model.bin`, float32; see the head of this package."""
-    save(onnxgraph.build(bundle).SerializeToString(), folder)
+    """Write `model.xml` and `model.bin`; see the head of this package."""
+    model = bundle if calibration is None else quantizing.quantized(bundle, calibration)
+    save(onnxgraph.build(model).SerializeToString(), folder)
     return Written(FILES, {"file": FILES[0]}, onnxfolder.NOTES)
 
 

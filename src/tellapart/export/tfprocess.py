@@ -28,7 +28,6 @@ from tellapart.preprocess import Preprocess
 SAVED_MODEL, LITERT = "saved-model", "litert"
 SIGNATURE = "serving_default"  # what TensorFlow Serving looks for
 SCOPE = "answer"  # of the operations behind the network
-MOST_SHOWN = 100  # squares that a quantizer is shown: it takes a second for each five
 
 
 def written(bundle: bundles.Bundle, kind: str, path: Path, squares: np.ndarray | None = None) -> None:
@@ -46,7 +45,7 @@ def written(bundle: bundles.Bundle, kind: str, path: Path, squares: np.ndarray |
     with tempfile.TemporaryDirectory(prefix="tellapart-") as kept:
         bundles.write(bundle, Path(kept, "model.tellapart"))
         if squares is not None:
-            np.save(Path(kept, "squares.npy"), squares[:MOST_SHOWN])
+            np.save(Path(kept, "squares.npy"), squares)
         environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "TMPDIR": kept}
         command = [sys.executable, "-m", __name__, kind, kept, str(path.absolute())]
         done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True)

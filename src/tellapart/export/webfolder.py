@@ -17,8 +17,8 @@ from typing import Any
 
 from tellapart import graphfile, tails
 from tellapart.bundle import Bundle
-from tellapart.engine import FEATURE_MAP, LOGITS, Engine
-from tellapart.errors import ExportError
+from tellapart.engine import FEATURE_MAP, LOGITS, Engine, session
+from tellapart.errors import BundleError, ExportError
 from tellapart.export import calibrating, chromium, formats, sidecar
 from tellapart.files import shown
 
@@ -34,14 +34,16 @@ RUNTIME_FILES = {
 LOADED = (f"{RUNTIME}/ort-wasm-simd-threaded.wasm", GRAPH, TAIL)  # by the page itself, checked, kept for offline use
 LONGEST_EACH_S = 3.0  # a picture, in a browser on a slow machine
 NOTES = (
-    "Put the folder on any web server, and open it: `python -m http.server` in it, then http://127.0.0.1:8000/ . "
+    "- Put the folder on any web server and open it: `python -m http.server` in it, then http://127.0.0.1:8000/ . "
     "Opened as a file the page cannot work.",
-    "Pictures are decoded and answered in the browser; none is sent anywhere. After the first visit the page works "
+    "- Pictures are decoded and answered in the browser; none is sent anywhere. After the first visit the page works "
     "without a network. That and the camera need https, or a server on the same computer.",
-    "The folder may be renamed and moved, and the server may compress its files (gzip, brotli). A server that sends a "
-    "Content-Security-Policy of its own must allow `script-src 'self' 'wasm-unsafe-eval'` and `img-src 'self' blob:`. "
-    "With `Cross-Origin-Opener-Policy: same-origin` and `Cross-Origin-Embedder-Policy: require-corp` the "
-    "network uses several cores.",
+    "- The folder may be renamed and moved, and the server may compress its files (gzip, brotli).",
+    "- A server that sends a Content-Security-Policy of its own must allow `script-src 'self' 'wasm-unsafe-eval'` and "
+    "`img-src 'self' blob:`. With `Cross-Origin-Opener-Policy: same-origin` and "
+    "`Cross-Origin-Embedder-Policy: require-corp` the network uses several cores.",
+    "- A heat map is found by taking away one place after another of the network's last map; `tellapart explain` can "
+    "have finer ones.",
 )
 
 
@@ -107,8 +109,11 @@ def cut(bundle: Bundle) -> tails.Tail | None:
     if not whole or shape[0] * shape[1] < 2 or shape[0] == engine.size_px:
         return None
     try:
-        return tails.cut(graphfile.read(graph), FEATURE_MAP, LOGITS, shape)
-    except ValueError:
+        tail = tails.cut(graphfile.read(graph), FEATURE_MAP, LOGITS, shape)
+        if tail is not None:
+            session(tail.graph, threads=1)
+        return tail
+    except (ValueError, BundleError):  # it cannot be read, or what was cut off does not stand by itself
         return None
 
 

@@ -117,7 +117,7 @@ class Model:
 
 def _judged(metrics: Mapping[str, Any]) -> dict[str, Any]:
     """How good a model was on pictures that it did not learn from: those of the test split, where it has one."""
-    side = "test" if "test" in metrics else next(iter(metrics), None)
+    side = next((each for each in ("test", "cross-validation", "validation", "train") if each in metrics), None)
     numbers = metrics.get(side, {}) if side is not None else {}
     return {
         "split": side,

@@ -70,7 +70,8 @@ export function spoken({ name: file, answer, error }) {
 export function card(entry, act) {
   const image = made("img", { alt: "", hidden: true });
   const heat = made("button", { type: "button", class: "chip heat", "aria-pressed": "false", hidden: true, text: "Heat map" });
-  const frame = made("div", { class: "frame waiting" }, image, heat);
+  const behind = made("img", { alt: "", class: "behind", "aria-hidden": "true", hidden: true });
+  const frame = made("div", { class: "frame waiting" }, behind, image, heat);
   const title = made("h3", { class: "name", id: `name-${entry.id}` }, name(entry.name));
   const away = made(
     "button",
@@ -85,7 +86,7 @@ export function card(entry, act) {
   );
   away.addEventListener("click", () => act.remove(entry));
   heat.addEventListener("click", () => act.heat(entry, heat.getAttribute("aria-pressed") !== "true"));
-  return { node, frame, image, heat, says, title };
+  return { node, frame, image, behind, heat, says };
 }
 
 // A sign of strokes; its meaning stands beside it in words.
@@ -114,15 +115,16 @@ export function show(entry, classes, act) {
     frame.classList.add("empty");
     frame.replaceChildren(sign(TORN, 44));
     says.replaceChildren(
-      made("p", { class: "answer broken", text: "Not read" }),
+      made("p", { class: "answer broken", text: "Not readable" }),
       made("p", { class: "reason", text: `${entry.error[0].toUpperCase()}${entry.error.slice(1)}.` }),
     );
     return;
   }
   image.hidden = false;
+  entry.card.behind.hidden = false;
   heat.hidden = false;
   picture(entry, entry.picture);
-  says.replaceChildren(...told(entry.answer, classes), right(entry, classes, act));
+  says.replaceChildren(...told(entry.answer, classes), ...right(entry, classes, act));
   if (entry.fresh) {
     const save = made("button", { type: "button", class: "quiet small", text: "Save picture" });
     save.addEventListener("click", () => act.save(entry));
@@ -132,26 +134,51 @@ export function show(entry, classes, act) {
 
 // Shows a small picture, or that with its heat map.
 export function picture(entry, blob, hot = null) {
-  const { image, heat, frame } = entry.card;
-  URL.revokeObjectURL(image.src);
+  const { image, behind, heat } = entry.card;
+  forget(entry);
   image.src = URL.createObjectURL(blob);
+  behind.src = image.src; // out of focus, where the picture leaves room
   image.alt = hot === null ? entry.name : `${entry.name}, with what speaks for ${hot}`;
   heat.setAttribute("aria-pressed", String(hot !== null));
-  frame.classList.toggle("hot", hot !== null);
 }
 
-// Where one says what a picture really is.
+// Lets go of the memory of a card's picture.
+export function forget(entry) {
+  URL.revokeObjectURL(entry.card.image.src);
+}
+
+const NONE = "none"; // of the classes
+
+// Where one says what a picture really is: one of the classes, or a new one.
 function right(entry, classes, act) {
+  const question = entry.answer.unknown ? "It is" : "Wrong? It is";
   const select = made("select", {}, made("option", { value: "", text: "choose" }));
+  const other = made("input", { type: "text", autocomplete: "off", spellcheck: "false", maxlength: 100 });
+  const named = made("label", { class: "right", hidden: true }, made("span", { text: "A new class?" }), other);
   const fill = () => {
     if (select.options.length > 1) return;
-    select.append(...classes.map((label, i) => made("option", { value: i, text: label })));
+    select.append(
+      ...classes.map((label, i) => made("option", { value: i, text: label })),
+      made("option", { value: NONE, text: "none of these" }),
+    );
   };
   // Thousands of names in each of a hundred lists would take long: they are put in when a list is about to open.
   if (classes.length <= 50) fill();
   else for (const event of ["pointerdown", "focus", "keydown"]) select.addEventListener(event, fill);
-  select.addEventListener("change", () => act.mark(entry, select.value === "" ? null : classes[Number(select.value)]));
-  entry.card.select = select;
-  const question = entry.answer.unknown ? "Do you know it?" : "Wrong?";
-  return made("label", { class: "right" }, made("span", { text: `${question} It is` }), select);
+  const marked = () => {
+    named.hidden = select.value !== NONE;
+    if (select.value === "") return act.mark(entry, null);
+    if (select.value !== NONE) return act.mark(entry, classes[Number(select.value)]);
+    act.mark(entry, other.value.trim() || null);
+  };
+  select.addEventListener("change", () => {
+    marked();
+    if (select.value === NONE) other.focus();
+  });
+  other.addEventListener("input", marked);
+  entry.card.unmark = () => {
+    select.value = "";
+    named.hidden = true;
+  };
+  return [made("label", { class: "right first" }, made("span", { text: question }), select), named];
 }

@@ -1,7 +1,7 @@
 // The page: pictures in, answers out. The network runs in worker.js; nothing leaves this device.
 
 import { Camera } from "./camera.js";
-import { card, made, picture, show, spoken, told } from "./cards.js";
+import { card, forget, made, picture, show, spoken, told } from "./cards.js";
 import { percent } from "./answers.js";
 import { answerRows, csv, download, labelRows } from "./tables.js";
 
@@ -10,6 +10,7 @@ const MANY = 60; // pictures from which on smaller copies are kept
 const SILENCE = 400; // ms without a new answer before one who listens is told
 
 at("stuck").hidden = true;
+at("ask").hidden = false;
 
 const entries = new Map();
 let about = null;
@@ -35,7 +36,7 @@ worker.onmessage = ({ data }) => {
   } else if (data.about) introduce(data.about);
   else if (data.loaded !== undefined) loading(data.loaded, data.total);
   else if (data.starting) starting();
-  else if (data.ready) ready();
+  else if (data.ready) ready(data);
   else if (data.failed) failed(data.failed);
 };
 worker.onerror = (event) => failed(event.message || "The worker could not be started.");
@@ -49,21 +50,28 @@ function introduce(found) {
       ? [made("bdi", { text: about.classes[0] }), " or ", made("bdi", { text: about.classes[1] }), "?"]
       : [title]),
   );
-  at("classes").replaceChildren(...listed(about.classes));
+  at("classes").replaceChildren(...listed(about.classes), right(about.provenance.accuracy.test));
   at("facts").replaceChildren(
     ...facts(about).flatMap(([term, text]) => [made("dt", { text: term }), made("dd", { text })]),
   );
   at("about").hidden = false;
 }
 
+function right(tested) {
+  if (!tested?.pictures) return "";
+  const n = Math.round(tested.accuracy * tested.pictures);
+  return ` It was right for ${n.toLocaleString("en")} of ${tested.pictures.toLocaleString("en")} test pictures.`;
+}
+
 function facts({ classes, preprocess, provenance, quantized, guards, model }) {
   const rows = [];
-  const tested = provenance.metrics.test ?? provenance.metrics.validation;
+  const { test, validation } = provenance.accuracy;
+  const tested = test ?? validation;
   if (tested) {
-    const [low, high] = tested.accuracy_interval;
-    const of = provenance.metrics.test ? "test pictures" : "pictures that it did not learn from";
-    const n = tested.n ? `${tested.n.toLocaleString("en")} ${of}` : of;
-    rows.push(["Right", `${one(tested.accuracy)} % of ${n} (95 % interval ${one(low)} to ${one(high)} %)`]);
+    const of = test ? "test pictures" : "pictures that it did not learn from";
+    const n = tested.pictures ? `${tested.pictures.toLocaleString("en")} ${of}` : of;
+    const [low, high] = tested.interval.map(one);
+    rows.push(["Right", `${one(tested.accuracy)} % of ${n} (95 % interval ${low} to ${high} %)`]);
   }
   if (quantized) {
     rows.push(["Made smaller", `8 bits; on ${quantized.judged_on} pictures ${one(quantized.accuracy_after)} % right, before ${one(quantized.accuracy_before)} %`]);
@@ -103,8 +111,9 @@ function starting() {
   at("loaded").textContent = "Starting the model";
 }
 
-async function ready() {
+async function ready({ exact }) {
   at("loading").hidden = true;
+  at("inexact").hidden = exact;
   document.documentElement.dataset.ready = "true";
   if (!("serviceWorker" in navigator)) return;
   try {
@@ -118,6 +127,7 @@ async function ready() {
 
 function failed(message) {
   at("loading").hidden = true;
+  at("drop").hidden = true;
   trouble(message);
 }
 
@@ -167,42 +177,64 @@ function announce(entry) {
   news.push(entry);
   clearTimeout(silence);
   silence = setTimeout(() => {
-    at("news").textContent = news.length <= 3 ? news.map(spoken).join(". ") : at("tally").textContent;
+    const sum = [...at("tally").children].map((each) => each.textContent).join(", ");
+    at("news").textContent = news.length <= 3 ? news.map(spoken).join(". ") : sum;
     news = [];
   }, SILENCE);
 }
 
+// What a picture counts as: a class, or one of the three others.
+const OTHERS = ["unknown", "not readable", "waiting"];
+function kindOf(entry) {
+  if (entry.error) return { other: true, text: "not readable" };
+  if (!entry.answer) return { other: true, text: "waiting" };
+  return entry.answer.unknown ? { other: true, text: "unknown" } : { other: false, text: entry.answer.label };
+}
+
+let only = null; // the kind to which what is seen is narrowed, as its key
+
+// How many there are of each kind; pressed, a kind is all that is seen.
 function tally() {
   const all = [...entries.values()];
-  const counts = new Map();
-  for (const each of all) {
-    const key = each.error ? "not read" : each.answer ? (each.answer.label ?? "unknown") : "waiting";
-    const kind = each.error || !each.answer || each.answer.unknown ? "other" : "class";
-    const known = counts.get(`${kind} ${key}`) ?? { key, kind, n: 0 };
-    known.n += 1;
-    counts.set(`${kind} ${key}`, known);
+  const kinds = new Map();
+  for (const entry of all) {
+    const kind = kindOf(entry);
+    const key = `${kind.other} ${kind.text}`;
+    entry.key = key;
+    kinds.set(key, { ...kind, key, n: (kinds.get(key)?.n ?? 0) + 1 });
   }
-  const last = ["unknown", "not read", "waiting"];
-  const place = ({ kind, key }) => (kind === "class" ? 0 : 1 + last.indexOf(key));
-  const order = [...counts.values()].sort((a, b) => place(a) - place(b) || b.n - a.n);
-  at("tally").replaceChildren(
-    ...order.flatMap(({ key, n, kind }, i) => [
-      ...(i > 0 ? [" "] : []),
-      made("span", { class: `chip ${kind}` }, made("b", { text: n.toLocaleString("en") }), " ", made("bdi", { text: key })),
-    ]),
-  );
+  if (!kinds.has(only)) only = null;
+  const place = ({ other, text }) => (other ? 1 + OTHERS.indexOf(text) : 0);
+  const order = [...kinds.values()].sort((a, b) => place(a) - place(b) || b.n - a.n);
+  const focused = document.activeElement?.dataset?.key;
+  at("tally").replaceChildren(...order.map(chip));
+  if (focused !== undefined) [...at("tally").children].find((each) => each.dataset.key === focused)?.focus();
+  for (const entry of all) entry.card.node.hidden = only !== null && entry.key !== only;
   at("found").textContent = all.length === 1 ? "1 picture" : `${all.length.toLocaleString("en")} pictures`;
   at("answers").hidden = all.length === 0;
   at("drop").classList.toggle("small", all.length > 0);
-  const marked = all.filter((each) => each.right);
-  at("basket").hidden = marked.length === 0;
-  at("marked").textContent = marked.length === 1 ? "1 right answer given" : `${marked.length} right answers given`;
+  const n = all.filter((each) => each.right).length;
+  at("basket").hidden = n === 0;
+  at("marked").textContent = n === 1 ? "1 answer marked wrong" : `${n.toLocaleString("en")} answers marked wrong`;
+}
+
+function chip({ key, text, other, n }) {
+  const count = made("b", { text: n.toLocaleString("en") });
+  const pressed = String(key === only);
+  const button = made("button", { type: "button", class: other ? "chip other" : "chip", "aria-pressed": pressed });
+  button.append(count, " ", made("bdi", { text }));
+  button.dataset.key = key;
+  button.addEventListener("click", () => {
+    only = key === only ? null : key;
+    tally();
+  });
+  return button;
 }
 
 const act = {
   remove(entry) {
     const next = (entry.card.node.nextElementSibling ?? entry.card.node.previousElementSibling)?.querySelector(".away");
-    URL.revokeObjectURL(entry.card.image.src);
+    forget(entry);
     entries.delete(entry.id);
     entry.card.node.remove();
     tally();
@@ -226,7 +258,7 @@ const act = {
 
   mark(entry, label) {
     entry.right = label === entry.answer.label ? null : label;
-    if (entry.right === null) entry.card.select.value = "";
+    if (label !== null && entry.right === null) entry.card.unmark(); // it was answered so
     entry.card.node.classList.toggle("marked", entry.right !== null);
     tally();
   },
@@ -300,7 +332,7 @@ at("table").addEventListener("click", () => {
 });
 
 at("clear").addEventListener("click", () => {
-  for (const entry of entries.values()) URL.revokeObjectURL(entry.card.image.src);
+  for (const entry of entries.values()) forget(entry);
   entries.clear();
   at("cards").replaceChildren();
   tally();
@@ -312,7 +344,11 @@ at("labels").addEventListener("click", () => {
 });
 
 at("unmark").addEventListener("click", () => {
-  for (const entry of entries.values()) if (entry.right) act.mark(entry, null);
+  for (const entry of entries.values()) {
+    if (!entry.right) continue;
+    entry.card.unmark();
+    act.mark(entry, null);
+  }
   at("found").focus();
 });
 

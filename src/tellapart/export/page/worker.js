@@ -40,7 +40,7 @@ async function load() {
   const end = tail ? await ort.InferenceSession.create(tail) : null;
   const size = about.preprocess.size_px;
   await ask(network, new Uint8Array(size * size * 3), 1, size, ANSWER); // the first run takes longer: not the user's
-  postMessage({ ready: true, threads: ort.env.wasm.numThreads });
+  postMessage({ ready: true, threads: ort.env.wasm.numThreads, exact: trueToPixels() });
   return { about, network, end };
 }
 
@@ -67,7 +67,8 @@ async function decoded(source) {
       premultiplyAlpha: "none",
       colorSpaceConversion: "none",
     });
-  } catch {
+  } catch (error) {
+    if (error instanceof TypeError) throw new Error("this browser is too old to turn pictures upright; update it");
     if (!["JPEG", "PNG", "GIF", "WebP", "BMP"].includes(type)) {
       throw new Error(`${type} is not read by this browser; save it as JPEG or PNG`);
     }
@@ -85,6 +86,16 @@ function canvas(width, height) {
   const context = new OffscreenCanvas(width, height).getContext("2d", { alpha: false, willReadFrequently: true });
   context.fillStyle = "#fff";
   return context;
+}
+
+// Whether a page gets the px that it drew. Some browsers change them a little, so that pages cannot know them again.
+function trueToPixels() {
+  const context = canvas(64, 4);
+  const drawn = context.createImageData(64, 4);
+  drawn.data.forEach((_, i) => (drawn.data[i] = i % 4 === 3 ? 255 : (i * 37) % 256));
+  context.putImageData(drawn, 0, 0);
+  const found = context.getImageData(0, 0, 64, 4).data;
+  return drawn.data.every((level, i) => level === found[i]);
 }
 
 // A picture over white to the network's square, in strips, so that the largest photo needs little memory.

@@ -5,9 +5,9 @@ Keras computes by TensorFlow unless $KERAS_BACKEND names another of its backends
 """
 
 import json
+import os
 from pathlib import Path
 
-import keras
 import numpy as np
 from shared import answered, main, square
 
@@ -17,6 +17,9 @@ class Classifier:
 
     def __init__(self, folder):
         self.facts = json.loads(Path(folder, "tellapart.json").read_text(encoding="utf-8"))
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow has much to say when it begins
+        import keras
+
         self.known = None
         if Path(folder, "strangers.npz").exists():
             with np.load(Path(folder, "strangers.npz"), allow_pickle=False) as arrays:

@@ -210,6 +210,7 @@ export class Answers {
     const select = $("by-class");
     if (this.label && !classes.some(([name]) => name === this.label)) this.label = "";
     select.parentElement.hidden = classes.length < 2;
+    if (select === document.activeElement) return; // it may stand open
     select.replaceChildren(
       el("option", { value: "", textContent: "All" }),
       ...classes.map(([name, n]) => el("option", { value: name, textContent: `${name} (${number(n)})` })),

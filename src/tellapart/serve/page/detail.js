@@ -20,6 +20,7 @@ export class Detail {
 
   /** Show an item; `label` is the class to explain, null for the most probable one. */
   show(item, label = null) {
+    this.#fresh();
     const same = this.item === item && this.image.isConnected;
     if (!same) {
       this.leave();
@@ -40,11 +41,16 @@ export class Detail {
   }
 
   leave() {
-    this.abort.abort();
-    this.abort = new AbortController();
+    this.#fresh();
     if (this.url) URL.revokeObjectURL(this.url);
     this.url = null;
     this.item = null;
+  }
+
+  /** What is under way is not waited for any more. */
+  #fresh() {
+    this.abort.abort();
+    this.abort = new AbortController();
   }
 
   marked() {
@@ -142,7 +148,9 @@ export class Detail {
   async #explain() {
     const { item, label } = this;
     const { signal } = this.abort;
-    this.lens.replaceChildren(el("p", { className: "busy", textContent: "Finding out where it looked …" }));
+    if (!this.lens.querySelector("select")) {
+      this.lens.replaceChildren(el("p", { className: "busy", textContent: "Finding out where it looked …" }));
+    }
     this.frame.classList.add("busy");
     try {
       if (!item.explanations.has(label)) item.explanations.set(label, await this.#asked(item, label, signal));
@@ -217,12 +225,15 @@ export class Detail {
     }
     choice.addEventListener("change", () => {
       this.label = choice.value;
-      this.abort.abort();
-      this.abort = new AbortController();
-      this.#explain().then(() => this.lens.querySelector("select")?.focus());
+      this.#fresh();
+      this.#explain();
     });
     const legend = el("label", { className: "speaks" }, "Bright parts speak for", choice);
+    const chosen = this.lens.contains(document.activeElement) && document.activeElement.matches("select");
     this.lens.replaceChildren(el("label", { className: "switch" }, toggle, "Where it looked"), this.slider, legend);
+    if (!chosen) return;
+    choice.focus();
+    announce(`Shown: what speaks for ${one.label}`);
   }
 
   #show() {

@@ -5,8 +5,11 @@ import { $ } from "./dom.js";
 // As `tellapart predict` walks a folder; a file that is named itself is always sent.
 const PICTURE = /\.(jpe?g|jpe|jfif|mpo|a?png|gif|webp|bmp|dib|tiff?|avifs?|hei[cf]|hif)$/i;
 
-/** Calls `take(files, passedOver)` with [{file, name}] and the names of what is no picture in a folder. */
-export function intake(take) {
+/**
+ * Calls `take(files, passedOver)` with [{file, name}] and the names of what is no picture in a folder, and `tell(text)`
+ * where something cannot be read.
+ */
+export function intake(take, tell) {
   const chosen = (input, whole) => {
     input.addEventListener("change", () => {
       const all = [...input.files].map((file) => ({ file, name: file.webkitRelativePath || file.name, inFolder: whole }));
@@ -48,7 +51,11 @@ export function intake(take) {
     if (!holds(event)) return;
     event.preventDefault();
     veil(false);
-    give(await dropped(event.dataTransfer), take);
+    try {
+      give(await dropped(event.dataTransfer), take);
+    } catch {
+      tell("The browser could not read that folder. Choose its pictures instead.");
+    }
   });
   addEventListener("paste", (event) => {
     if (event.target.matches?.("input[type=text], input[type=password]")) return;

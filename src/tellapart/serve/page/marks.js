@@ -2,7 +2,8 @@
 
 import { $, el, save } from "./dom.js";
 import { wrong } from "./csv.js";
-import { counted } from "./words.js";
+import { counted, number } from "./words.js";
+import { inFolders, zipped } from "./zip.js";
 
 const MANY = 50; // classes from which on the choices are made when they are looked at
 const NONE = "none";
@@ -54,7 +55,9 @@ export function basket(session) {
   const count = () => {
     const n = session.marked.length;
     $("basket").hidden = n === 0;
-    $("marked").textContent = `${counted(n, "answer")} marked wrong`;
+    $("marked").textContent = `${number(n)} marked wrong`;
+    $("save-pictures").hidden = !session.marked.some(({ right }) => right);
+    $("saved").hidden = true;
     saved = n === 0;
   };
   session.addEventListener("marked", count);
@@ -62,6 +65,16 @@ export function basket(session) {
   $("save-wrong").addEventListener("click", () => {
     save(wrong(session.marked), "wrong.csv");
     saved = true;
+  });
+  $("save-pictures").addEventListener("click", async () => {
+    const named = session.marked.filter(({ right }) => right);
+    const archive = await zipped(inFolders(named.map(({ file, name, right }) => ({ file, name, folder: right }))));
+    if (archive) save(archive, "wrong.zip");
+    const left = session.marked.length - named.length;
+    const without = left ? ` ${counted(left, "picture")} of no class ${left === 1 ? "is" : "are"} not among them.` : "";
+    $("saved").textContent = archive ? `${counted(named.length, "picture")} saved.${without}` : "Too much for one file: mark fewer at a time.";
+    $("saved").hidden = false;
+    saved ||= archive !== null && left === 0;
   });
   $("how").addEventListener("click", () => {
     $("next").hidden = !$("next").hidden;

@@ -27,8 +27,9 @@ const detail = new Detail({ service, session, about: () => about, again });
 const answers = new Answers({ session, sender, about: () => about, detail, again });
 answers.open = open;
 answers.unsaved = basket(session);
-intake(take);
-camera(take, (text) => notice([text]));
+const tell = (text) => notice([text]);
+intake(take, tell);
+camera(take, tell);
 
 /** Pictures have come: shown at once, asked about in their order. */
 function take(files, passedOver = []) {

@@ -3,10 +3,12 @@
 import { size } from "./words.js";
 
 const GROUP = 4; // pictures of one request
-const GROUP_BYTES = 8 * 2 ** 20; // of one request of several
+const GROUP_BYTES = 4 * 2 ** 20; // of one request of several: a slow line must be through with it in time
 const LANES = 2; // requests at a time
 const AROUND_BYTES = 8192; // what a request holds beside the picture
 const PATIENCE_S = 300; // how long a server may be busy
+const GONE = 410; // as HTTP has it, of a file
+const ALONE = [0, 408, 413, 422]; // cut off, too slow, too much, none readable: what may be no fault of each in a group
 
 const DEFAULT = { max_body_bytes: 32 * 2 ** 20, max_files: 64 };
 
@@ -81,11 +83,11 @@ export class Sender extends EventTarget {
         }
         if (error.busy && performance.now() < until) {
           await this.#wait(error.waitS, signal);
-        } else if (items.length > 1 && (error.status === 413 || error.status === 422)) {
-          for (const item of items) await this.#ask([item], signal); // whichever it was, the others get their answers
+        } else if (items.length > 1 && ALONE.includes(error.status)) {
+          for (const item of items) await this.#ask([item], signal);
           return;
         } else {
-          for (const item of items) this.#failed(item, error);
+          for (const item of items) this.#failed(item, (await gone(item.file)) ?? error);
           return;
         }
       }
@@ -111,7 +113,7 @@ export class Sender extends EventTarget {
 
   #failed(item, error) {
     const problem = error.body?.predictions?.[0]?.error ?? error.message;
-    this.session.change(item, { state: "failed", problem, again: error.status !== 413 && error.status !== 422 });
+    this.session.change(item, { state: "failed", problem, again: ![GONE, 413, 422].includes(error.status) });
     this.#count(1);
   }
 
@@ -123,5 +125,16 @@ export class Sender extends EventTarget {
   #tell() {
     const { done, total, waitS } = this;
     this.dispatchEvent(new CustomEvent("progress", { detail: { done, total, waitS } }));
+  }
+}
+
+/** What keeps the browser from reading a file that was chosen; null where it can. */
+async function gone(file) {
+  try {
+    await file.slice(0, 1).arrayBuffer();
+    return null;
+  } catch {
+    const told = new Error("The file is gone, or was changed after it was chosen. Choose it again.");
+    return Object.assign(told, { status: GONE });
   }
 }

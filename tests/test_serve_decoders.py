@@ -26,8 +26,8 @@ ended: list[str] = []
 
 @pytest.fixture(scope="module")
 def decoders() -> Iterator[Decoders]:
-    """Two of them, one second a picture, 64 MiB."""
-    found = Decoders(2, time_limit_s=1, max_pixels=50_000_000, memory_bytes=64 * 2**20, on_end=ended.append)
+    """Two of them, three seconds a picture, 64 MiB."""
+    found = Decoders(2, time_limit_s=3, max_pixels=50_000_000, memory_bytes=64 * 2**20, on_end=ended.append)
     found.wait()
     yield found
     found.stop()
@@ -63,8 +63,7 @@ def test_one_that_hangs_is_ended_and_the_others_go_on(decoders: Decoders) -> Non
         await asyncio.sleep(0.05)
         for _ in range(10):
             await decoders.decode(fine, HOW)
-        assert not held.done()
-        with pytest.raises(PictureError, match="longer than 1 s to open"):
+        with pytest.raises(PictureError, match="longer than 3 s to open"):
             await held
         assert time.monotonic() - start < 30
         for _ in range(4):

@@ -19,7 +19,7 @@ CONFIG = Path(__file__).with_name("schemathesis.toml")
 @pytest.fixture(scope="module")
 def served(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A service."""
-    running = Served(tmp_path_factory.mktemp("openapi"), f"pets={bundle_path}", "--max-batch", "4", "--decoders", "1")
+    running = Served(tmp_path_factory.mktemp("openapi"), f"pets={bundle_path}", "--max-batch", "2", "--decoders", "1")
     yield running
     running.stop()
 

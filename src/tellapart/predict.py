@@ -202,22 +202,26 @@ class Predictor:
             yield from self._predictions(group, iter(self._settled(Outputs(logits, embedding), pixels, stream.way)))
         yield from self._predictions(groups.popleft(), iter(()))
 
-    def stream(self, sample: np.ndarray) -> streams.Stream | None:
+    def stream(self, sample: np.ndarray, batch: int = streams.BATCH) -> streams.Stream | None:
         """The way of `streamed`; None where there is no other than that of `predictions`.
 
-        It is measured on preprocessed pictures, uint8 (N, S, S, 3), for some seconds, or known from the cache.
+        It is measured on preprocessed pictures, uint8 (N, S, S, 3), for some seconds, or known from the cache;
+        `batch` is how many pictures it takes at once.
         """
-        return None if streams.ways() == [streams.ONNXRUNTIME] else self._fastest(sample)
+        if streams.ways() == [streams.ONNXRUNTIME]:
+            return None
+        stream = self._fastest(sample, batch)
+        return None if stream.way == streams.ONNXRUNTIME else stream
 
     def streamed(self, stream: streams.Stream, slot: int, paths: Sequence[str], batch: np.ndarray) -> list[Prediction]:
-        """`predictions` of up to `streams.BATCH` pictures by the fastest way, as `answers` has it for many."""
+        """`predictions` of up to `stream.batch` pictures by the fastest way, as `answers` has it for many."""
         rows = self._settled(Outputs(*stream.one(slot, batch)), batch, stream.way)
         return [self._ranked(path, *row) for path, row in zip(paths, rows, strict=True)]
 
-    def _fastest(self, sample: np.ndarray) -> streams.Stream:
+    def _fastest(self, sample: np.ndarray, batch: int = streams.BATCH) -> streams.Stream:
         name = hashlib.sha256(self._graph).hexdigest()[:16]
         way = streams.choose(self._graph, LOGITS, sample, name, cache_folder())
-        return streams.Stream(self._graph, [LOGITS, EMBEDDING], way)
+        return streams.Stream(self._graph, [LOGITS, EMBEDDING], way, batch=batch)
 
     def _settled(self, outputs: Outputs, pixels: Sequence[np.ndarray] | np.ndarray, way: str) -> list[Row]:
         """The rows of a batch; what hangs on the rounding of a way is asked again without it."""

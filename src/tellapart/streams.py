@@ -31,7 +31,7 @@ ROUND_S = 0.15  # a look at a way's speed takes this long, or one pass over the 
 
 
 class _Requests(Protocol):
-    """A graph that takes batches of exactly BATCH pictures, some of them at once."""
+    """A graph that takes batches of one size, some of them at once."""
 
     slots: int  # how many requests may be under way
 
@@ -43,14 +43,16 @@ class _Requests(Protocol):
 class Stream:
     """A graph on all cores: uint8 pictures (B, S, S, 3) to the outputs that are asked for."""
 
-    def __init__(self, graph: bytes, outputs: Sequence[str], way: str, *, threads: int | None = None) -> None:
-        """`way` is one of `ways()`."""
+    def __init__(
+        self, graph: bytes, outputs: Sequence[str], way: str, *, threads: int | None = None, batch: int = BATCH
+    ) -> None:
+        """`way` is one of `ways()`, `batch` the pictures a request."""
         make = _OnnxRuntime if way == ONNXRUNTIME else _OpenVino
-        self.way = way
-        self._requests: _Requests = make(graph, tuple(outputs), way, threads or os.cpu_count() or 1)
+        self.way, self.batch = way, batch
+        self._requests: _Requests = make(graph, tuple(outputs), way, threads or os.cpu_count() or 1, batch)
 
     def run(self, batches: Iterable[np.ndarray]) -> Iterator[tuple[np.ndarray, ...]]:
-        """Each batch, uint8 (B, S, S, 3), B from 1 to BATCH, to its outputs, float32 (B, …), in the order given.
+        """Each batch, uint8 (B, S, S, 3), B from 1 to `batch`, to its outputs, float32 (B, …), in the order given.
 
         Batches are taken as they are needed: while some are computed, the next ones can be made.
         """
@@ -75,8 +77,8 @@ class Stream:
         return self._wait(slot, len(batch))
 
     def _start(self, slot: int, batch: np.ndarray) -> None:
-        if len(batch) < BATCH:  # the graph has one size of batch, which is quicker
-            batch = np.concatenate([batch, np.zeros((BATCH - len(batch), *batch.shape[1:]), np.uint8)])
+        if len(batch) < self.batch:  # the graph has one size of batch, which is quicker
+            batch = np.concatenate([batch, np.zeros((self.batch - len(batch), *batch.shape[1:]), np.uint8)])
         self._requests.start(slot, batch)
 
     def _wait(self, slot: int, n: int) -> tuple[np.ndarray, ...]:
@@ -139,7 +141,7 @@ class _OnnxRuntime:
 
     slots = 2
 
-    def __init__(self, graph: bytes, outputs: tuple[str, ...], way: str, threads: int) -> None:
+    def __init__(self, graph: bytes, outputs: tuple[str, ...], way: str, threads: int, batch: int) -> None:
         self._session, self._outputs = engine.session(graph, threads=threads), outputs
         self._input = self._session.get_inputs()[0].name
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="tellapart-engine")
@@ -155,12 +157,12 @@ class _OnnxRuntime:
 class _OpenVino:
     """As many batches at once as there are cores, each on one of them."""
 
-    def __init__(self, graph: bytes, outputs: tuple[str, ...], way: str, threads: int) -> None:
+    def __init__(self, graph: bytes, outputs: tuple[str, ...], way: str, threads: int, batch: int) -> None:
         ov, core = quiet_openvino(), _core()
         model = core.read_model(graph)
         kept = [model.output(name) for name in outputs]
         model = ov.Model([port.get_node().input_value(0) for port in kept], model.get_parameters())
-        model.reshape([BATCH, *list(model.inputs[0].partial_shape)[1:]])
+        model.reshape([batch, *list(model.inputs[0].partial_shape)[1:]])
         settings = {
             "INFERENCE_PRECISION_HINT": "bf16" if way == OPENVINO_BF16 else "f32",
             "NUM_STREAMS": str(threads),

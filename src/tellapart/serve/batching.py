@@ -21,7 +21,7 @@ from tellapart.predict import Prediction
 Run = Callable[[Sequence[str], np.ndarray], list[Prediction]]  # names and squares, uint8 (B, S, S, 3), to answers
 
 
-MANY = 5  # pictures that wait from which on the way for many is taken; padded to its batch, fewer would lose by it
+MANY = 2  # pictures that wait from which on the way for many is taken; a single one would wait longer for it
 
 
 @dataclass(frozen=True, slots=True)

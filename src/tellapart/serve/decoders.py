@@ -28,8 +28,11 @@ from tellapart.preprocess import Preprocess
 from tellapart.serve import decoder
 
 LOOK_S = 0.05  # between two looks at the clock
-SLOW_S = 0.5  # from which on a picture is slow; a large photo takes a tenth of it
-GIVEN_UP_S = 1.0  # for a picture, where all processes are at slow ones and others wait
+LOOKED_AT_S = (
+    0.2  # from which on a picture's seconds of computing are counted; by the clock many are late on a busy machine
+)
+SLOW_S = 0.3  # of computing beyond that, from which on a picture is slow; a large photo takes a tenth of it
+GIVEN_UP_S = 0.8  # likewise, where all processes are at slow ones and others wait
 SPARE_S = 10.0  # without work, after which a spare process ends
 START_S = 60.0  # for a process to be ready
 PIPE_BYTES = 2**20  # a whole square and most files in one go, where the system has such pipes
@@ -77,6 +80,10 @@ class _Worker:
     since: float | None = None  # when its picture was given to it, monotonic seconds; None where it is idle
     overran: bool = False
     slowed: bool = False
+    looked_at: tuple[float, float] = (
+        0.0,
+        0.0,
+    )  # `since` of a picture, and seconds computed when it was first looked at
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def ask(self, job: _Job) -> Decoded | Exception:
@@ -120,6 +127,18 @@ class _Worker:
         """For how long it has been at one picture, seconds."""
         since = self.since
         return 0.0 if since is None else time.monotonic() - since
+
+    def computed_s(self) -> float:
+        """Seconds that it has computed for its picture since it was looked at; by the clock where that is not told."""
+        since = self.since
+        if since is None or self.busy_s() < LOOKED_AT_S:
+            return 0.0
+        computed = _computed_s(self.process.pid)
+        if computed is None:
+            return self.busy_s() - LOOKED_AT_S
+        if self.looked_at[0] != since:
+            self.looked_at = (since, computed)
+        return computed - self.looked_at[1]
 
     def end_if_late(self, limit_s: float) -> None:
         """End it where it has been at one picture for longer."""
@@ -287,14 +306,27 @@ class Decoders:
 
     def _make_way(self) -> None:
         """Let pictures that wait not wait for slow ones."""
-        slow = sorted((each for each in list(self._workers) if each.busy_s() >= SLOW_S), key=_Worker.busy_s)
+        computed = [(each.computed_s(), i, each) for i, each in enumerate(list(self._workers))]
+        slow = [each for seconds, _, each in sorted(computed) if seconds >= SLOW_S]
         for worker in slow:
             worker.slow_down()
         n = len(self._threads)
         if n < min(self.n + len(slow), 2 * self.n):
             self._add(n)
         elif len(slow) == 2 * self.n:
-            slow[-1].end_if_late(GIVEN_UP_S)
+            slowest = max(computed)
+            if slowest[0] >= GIVEN_UP_S:
+                slowest[2].end_if_late(GIVEN_UP_S)
+
+
+def _computed_s(pid: int) -> float | None:
+    """Seconds that a process has computed; None where the system does not tell."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rsplit(b")", 1)[1].split()
+    except OSError:
+        return None
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")  # user and system time, see proc(5)
 
 
 def _spawn(arguments: list[str]) -> subprocess.Popen:

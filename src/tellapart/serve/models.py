@@ -26,6 +26,7 @@ from tellapart.serve.batching import Batcher, Fast
 from tellapart.serve.refusals import Refusal
 
 POLL_S = 1.0
+FAST_BATCH = 4  # pictures a batch of the way for many: as fast as more, and less is lost where fewer wait
 NEEDED = ("model.onnx", "splits.json", "embeddings.npy", "held_out.npz", "strangers.npz")  # to answer and to explain
 
 Stamp = tuple[int, int, int]  # of a file: time of change (ns), bytes, inode
@@ -73,14 +74,14 @@ class Model:
 
     def quicken(self) -> None:
         """Find the way that answers many pictures fastest, and use it. Takes seconds; answers are given meanwhile."""
-        stream = None if self._max_batch < streams.BATCH else self.predictor.stream(self._squares())
+        stream = None if self._max_batch < FAST_BATCH else self.predictor.stream(self._squares(), FAST_BATCH)
         if stream is None or self.retired:
             return
 
         def run(slot: int, paths: Sequence[str], batch: np.ndarray) -> list[Prediction]:
             return self.predictor.streamed(stream, slot, paths, batch)
 
-        self.batcher.use(Fast(run, max(stream.slots - 1, 1), streams.BATCH))
+        self.batcher.use(Fast(run, max(stream.slots - 1, 1), FAST_BATCH))
 
     def _squares(self) -> np.ndarray:
         """Drawn pictures to measure on, uint8 (N, S, S, 3): colours that change smoothly, and a little noise."""

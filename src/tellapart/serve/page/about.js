@@ -17,7 +17,7 @@ export function showAbout(about) {
   const parts = names.flatMap((name, i) => (i === 0 ? [name] : [i === names.length - 1 ? last : ", ", name]));
   const more = few ? (classes.length > 2 ? " apart" : "") : ` and ${counted(classes.length - 3, "other kind")}`;
   const test = tested(about.metrics);
-  const right = test ? ` It was right for ${number(Math.round(test.accuracy * test.n))} of ${counted(test.n, "picture")} that it had not learned from.` : "";
+  const right = test ? ` It was right for ${score(test)} that it had not learned from.` : "";
   $("tells").replaceChildren(few ? "It tells " : "It knows ", ...parts, more, `.${right}`);
 
   const rows = [
@@ -26,12 +26,19 @@ export function showAbout(about) {
     ["How often it is right", accuracy(about.metrics)],
     ["When it says unknown", unknown(about.abstention)],
     ["Trained", about.created && day(about.created)],
-    ["Looks at", `${about.size_px} × ${about.size_px} px${about.fit === "crop" ? ", the middle of a picture" : ", the whole picture"}`],
+    [
+      "Looks at",
+      `${about.size_px} × ${about.size_px} px, the ${about.fit === "crop" ? "middle of a" : "whole"} picture`,
+    ],
   ];
   $("about").hidden = false;
-  $("about").querySelector("dl").replaceChildren(
-    ...rows.filter(([, what]) => what).map(([term, what]) => el("div", {}, el("dt", { textContent: term }), el("dd", {}, what))),
-  );
+  $("about")
+    .querySelector("dl")
+    .replaceChildren(
+      ...rows
+        .filter(([, what]) => what)
+        .map(([term, what]) => el("div", {}, el("dt", { textContent: term }), el("dd", {}, what))),
+    );
 }
 
 function classList(classes) {
@@ -47,20 +54,22 @@ function tested(metrics) {
   return metrics?.n && metrics.split !== "train" ? metrics : null;
 }
 
+const score = (test) => `${number(Math.round(test.accuracy * test.n))} of ${counted(test.n, "picture")}`;
+
 function accuracy(metrics) {
   const test = tested(metrics);
   if (!test) return "It was not tested on pictures that it had not learned from. Try it on yours.";
   const [low, high] = test.accuracy_interval;
-  const right = Math.round(test.accuracy * test.n);
   return (
-    `It was right for ${number(right)} of ${counted(test.n, "picture")} that it had not learned from. ` +
+    `It was right for ${score(test)} that it had not learned from. ` +
     `For pictures like those, expect it to be right between ${whole(low)} and ${whole(high)} of the time.`
   );
 }
 
 function unknown(abstention) {
   const parts = [];
-  if (abstention?.strangeness != null) parts.push(`a picture is stranger than ${whole(abstention.keep)} of its own kinds`);
+  if (abstention?.strangeness != null)
+    parts.push(`a picture is stranger than ${whole(abstention.keep)} of its own kinds`);
   if (abstention?.confidence > 0) parts.push(`its first class is less probable than ${whole(abstention.confidence)}`);
   return parts.length ? `Where ${parts.join(", or where ")}.` : "Never: it always names one of its classes.";
 }

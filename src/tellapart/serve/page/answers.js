@@ -41,7 +41,9 @@ export class Answers {
     $("more").addEventListener("click", () => this.#more());
     $("save-all").addEventListener("click", () => save(csv(session.items, this.about().classes), "answers.csv"));
     $("clear").addEventListener("click", () => this.#clear());
-    $("progress").querySelector("button").addEventListener("click", () => sender.stop());
+    $("progress")
+      .querySelector("button")
+      .addEventListener("click", () => sender.stop());
     $("list").addEventListener("keydown", (event) => this.#walked(event));
     this.#filters();
   }
@@ -67,7 +69,12 @@ export class Answers {
 
   #filters() {
     this.buttons = KINDS.map(([kind, name]) => {
-      const button = el("button", { type: "button", className: "chip", "aria-pressed": String(kind === "all") }, `${name} `, el("span"));
+      const button = el(
+        "button",
+        { type: "button", className: "chip", "aria-pressed": String(kind === "all") },
+        `${name} `,
+        el("span"),
+      );
       button.addEventListener("click", () => {
         this.shownKind = kind;
         this.#chosen();
@@ -131,7 +138,14 @@ export class Answers {
   #card(item) {
     if (!this.cards.has(item)) {
       const parts = { session: this.session, item, classes: () => this.about().classes };
-      this.cards.set(item, new Card(parts, (one) => this.open(one), (one) => this.again(one)));
+      this.cards.set(
+        item,
+        new Card(
+          parts,
+          (one) => this.open(one),
+          (one) => this.again(one),
+        ),
+      );
     }
     return this.cards.get(item);
   }
@@ -185,7 +199,8 @@ export class Answers {
   #summary() {
     const { items } = this.session;
     const counts = new Map();
-    for (const { kind, prediction } of items) if (kind === "answered") counts.set(prediction.label, (counts.get(prediction.label) ?? 0) + 1);
+    for (const { kind, prediction } of items)
+      if (kind === "answered") counts.set(prediction.label, (counts.get(prediction.label) ?? 0) + 1);
     const classes = [...counts].sort((a, b) => b[1] - a[1]);
     const words = classes.slice(0, NAMED).map(([name, n]) => `${number(n)} × ${name}`);
     const rest = classes.slice(NAMED).reduce((sum, [, n]) => sum + n, 0);
@@ -197,7 +212,8 @@ export class Answers {
     $("retry").hidden = n.unanswered === 0;
     const waiting = items.filter((item) => item.kind === "waiting").length;
     $("summary").textContent = counted(items.length, "picture");
-    $("breakdown").textContent = words.length && items.length > 1 ? `${listed(words)}${waiting ? `; ${number(waiting)} to go` : ""}` : "";
+    $("breakdown").textContent =
+      words.length && items.length > 1 ? `${listed(words)}${waiting ? `; ${number(waiting)} to go` : ""}` : "";
     KINDS.forEach(([kind], i) => {
       this.buttons[i].lastChild.textContent = number(n[kind]);
       this.buttons[i].setAttribute("aria-pressed", String(kind === this.shownKind));

@@ -21,7 +21,9 @@ export function camera(take, tell) {
 
   const open = async () => {
     close();
-    stream = await mediaDevices.getUserMedia({ video: { facingMode: { ideal: facing }, width: { ideal: 1920 }, height: { ideal: 1080 } } });
+    stream = await mediaDevices.getUserMedia({
+      video: { facingMode: { ideal: facing }, width: { ideal: 1920 }, height: { ideal: 1080 } },
+    });
     video.srcObject = stream;
     $("camera").hidden = false;
     document.body.classList.add("shooting");
@@ -37,8 +39,10 @@ export function camera(take, tell) {
       $("snap").focus();
     } catch (error) {
       close();
-      if (error.name === "NotAllowedError") tell("The camera is not allowed here. Allow it in the browser, or choose a picture.");
-      else if (error.name === "AbortError") return; // closed meanwhile
+      if (error.name === "NotAllowedError")
+        tell("The camera is not allowed here. Allow it in the browser, or choose a picture.");
+      else if (error.name === "AbortError")
+        return; // closed meanwhile
       else tell("No camera was found. Choose a picture instead.");
     }
   };

@@ -62,7 +62,8 @@ export class Card {
     this.frame = el("div", { className: "frame" });
     const says = el("div", { className: "says" });
     says.append(el("h3", {}, this.opener));
-    if (item.kind === "answered") says.append(el("p", { className: "sure", textContent: sureness(item.prediction.probability) }));
+    if (item.kind === "answered")
+      says.append(el("p", { className: "sure", textContent: sureness(item.prediction.probability) }));
     else if (more) says.append(el("p", { className: "reason", textContent: more }));
     if (item.kind === "unknown") says.append(nearestClass(item));
     if (item.ranked.length) says.append(bars(item, 0, FIRST));
@@ -74,7 +75,9 @@ export class Card {
       foot.append(this.mark.element);
     }
     if (item.kind === "unanswered") {
-      says.append(el("button", { type: "button", className: "quiet", textContent: "Ask again", onclick: () => this.again(item) }));
+      says.append(
+        el("button", { type: "button", className: "quiet", textContent: "Ask again", onclick: () => this.again(item) }),
+      );
     }
     says.append(foot);
     this.element.replaceChildren(this.frame, says);
@@ -84,7 +87,8 @@ export class Card {
 
   picture() {
     const { item, frame } = this;
-    const image = (className) => el("img", { src: item.thumb, alt: "", draggable: false, decoding: "async", className });
+    const image = (className) =>
+      el("img", { src: item.thumb, alt: "", draggable: false, decoding: "async", className });
     if (item.thumb) frame.replaceChildren(image("around"), image("whole"));
     else frame.replaceChildren(el("span", { className: "none", textContent: ending(item.name) }));
   }

@@ -5,7 +5,8 @@ import { explained, headline, nearestClass } from "./card.js";
 import { announce, el, save } from "./dom.js";
 import { heatCanvas } from "./heat.js";
 import { markControl } from "./marks.js";
-import { likeness, listed, percent, strangeness, stranger } from "./words.js";
+import { nearest, usual } from "./resembling.js";
+import { percent } from "./words.js";
 
 const FIRST = 5; // classes that are shown at first
 const PATIENCE = 20; // times that a busy server is asked again
@@ -104,7 +105,14 @@ export class Detail {
     if (item.kind === "unknown") top.append(nearestClass(item));
     this.mark = null;
     if (!item.prediction) {
-      if (item.kind === "unanswered") facts.append(el("p", {}, this.#button("Ask again", () => this.again(item), "")));
+      if (item.kind === "unanswered")
+        facts.append(
+          el(
+            "p",
+            {},
+            this.#button("Ask again", () => this.again(item), ""),
+          ),
+        );
       return;
     }
     facts.append(bars(item, 0, FIRST));
@@ -117,7 +125,7 @@ export class Detail {
     this.mark = markControl(this.session, item, this.about().classes);
     facts.append(this.mark.element);
     const strange = item.prediction.strangeness;
-    if (strange !== null) facts.append(scale(strange));
+    if (strange !== null) facts.append(usual(strange));
     this.near = el("div", { className: "near" });
     facts.append(this.near, this.#actions());
   }
@@ -201,10 +209,15 @@ export class Detail {
     this.#lens(one);
     if (this.image.complete && this.image.naturalWidth) put();
     else this.image.addEventListener("load", put, { once: true });
-    this.#near(one.nearest ?? []);
-    if (!whole) this.lens.append(el("p", { className: "note", textContent: "It looks at the middle of a picture, as a square." }));
+    this.near.replaceChildren(...nearest(one.nearest ?? []));
+    if (!whole)
+      this.lens.append(
+        el("p", { className: "note", textContent: "It looks at the middle of a picture, as a square." }),
+      );
     if (map.values.flat().every((level) => level === 0)) {
-      this.lens.append(el("p", { className: "note", textContent: "No part of the picture speaks for this class by itself." }));
+      this.lens.append(
+        el("p", { className: "note", textContent: "No part of the picture speaks for this class by itself." }),
+      );
     }
   }
 
@@ -214,14 +227,22 @@ export class Detail {
       this.heat = toggle.checked;
       this.#show();
     });
-    this.slider = el("input", { type: "range", min: "10", max: "100", value: String(this.strength), "aria-label": "How strong" });
+    this.slider = el("input", {
+      type: "range",
+      min: "10",
+      max: "100",
+      value: String(this.strength),
+      "aria-label": "How strong",
+    });
     this.slider.addEventListener("input", () => {
       this.strength = Number(this.slider.value);
       this.#show();
     });
     const choice = el("select", { "aria-label": "Class whose traces are shown" });
     for (const [name, share] of this.item.ranked) {
-      choice.append(el("option", { value: name, textContent: `${name} (${percent(share)})`, selected: name === one.label }));
+      choice.append(
+        el("option", { value: name, textContent: `${name} (${percent(share)})`, selected: name === one.label }),
+      );
     }
     choice.addEventListener("change", () => {
       this.label = choice.value;
@@ -243,38 +264,4 @@ export class Detail {
     this.frame.style.setProperty("--grey", this.heat ? String(this.strength / 100) : "0");
     this.slider.disabled = !this.heat;
   }
-
-  #near(nearest) {
-    if (!nearest.length) return;
-    const counts = new Map();
-    for (const { label } of nearest) if (label !== null) counts.set(label, (counts.get(label) ?? 0) + 1);
-    const most = [...counts].sort((a, b) => b[1] - a[1]).map(([name, n]) => `${n} × ${name}`);
-    const heading = nearest.length === 1 ? "The training picture most like it" : `The ${nearest.length} training pictures most like it`;
-    const pictured = nearest.some((each) => each.thumbnail);
-    const tiles = nearest.map(({ label, similarity, thumbnail }) => {
-      const named = el("b", {}, el("bdi", { textContent: label ?? "class not known" }));
-      const alike = el("span", { textContent: likeness(similarity), title: `cosine similarity ${similarity.toFixed(2)}` });
-      const image = thumbnail ? el("img", { src: thumbnail, alt: "", draggable: false }) : null;
-      const frame = pictured ? el("div", { className: "frame" }, image) : null;
-      return el("li", {}, frame, named, alike);
-    });
-    this.near.replaceChildren(
-      el("h4", { textContent: heading }),
-      el("p", { className: "note", textContent: most.length ? listed(most) : "" }),
-      el("ul", { className: pictured ? "tiles" : "lines" }, ...tiles),
-    );
-  }
-}
-
-/** How strange a picture is, as a point on a line and in words. */
-function scale(share) {
-  const point = el("span", { className: "point" });
-  point.style.left = `${100 * share}%`;
-  return el(
-    "div",
-    { className: "strange" },
-    el("p", { textContent: strangeness(share) }),
-    el("div", { className: "line", "aria-hidden": "true" }, el("i"), el("i"), el("i"), point),
-    el("p", { className: "note", textContent: stranger(share) }),
-  );
 }

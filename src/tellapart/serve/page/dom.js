@@ -2,7 +2,7 @@
 
 export const $ = (id) => document.getElementById(id);
 
-/** An element. `props` are its properties (`className`, `textContent`, `onclick` …), or attributes where it has none of the name. */
+/** An element. `props` are its properties (`className`, `onclick` …), or attributes where it has none of the name. */
 export function el(tag, props = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(props)) {

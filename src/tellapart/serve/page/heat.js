@@ -14,7 +14,13 @@ export function heatCanvas(map, ratio) {
   let at = 0;
   for (const some of down) {
     for (let x = 0; x < canvas.width; x++) {
-      const level = Math.min(Math.max(sum(some, (i) => rows[i][x]), 0), 1);
+      const level = Math.min(
+        Math.max(
+          sum(some, (i) => rows[i][x]),
+          0,
+        ),
+        1,
+      );
       image.data.set([...inferno(level), Math.round(255 * 0.65 * level ** 0.7)], at);
       at += 4;
     }

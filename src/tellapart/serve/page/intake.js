@@ -12,7 +12,11 @@ const PICTURE = /\.(jpe?g|jpe|jfif|mpo|a?png|gif|webp|bmp|dib|tiff?|avifs?|hei[c
 export function intake(take, tell) {
   const chosen = (input, whole) => {
     input.addEventListener("change", () => {
-      const all = [...input.files].map((file) => ({ file, name: file.webkitRelativePath || file.name, inFolder: whole }));
+      const all = [...input.files].map((file) => ({
+        file,
+        name: file.webkitRelativePath || file.name,
+        inFolder: whole,
+      }));
       input.value = ""; // so that the same file can be chosen again
       give(all, take);
     });
@@ -63,7 +67,10 @@ export function intake(take, tell) {
     if (!files.length) return;
     event.preventDefault();
     // What was copied as pixels has no name of its own.
-    give(files.map((file) => ({ file, name: file.name === "image.png" ? stamped("pasted", "png") : file.name })), take);
+    give(
+      files.map((file) => ({ file, name: file.name === "image.png" ? stamped("pasted", "png") : file.name })),
+      take,
+    );
   });
 }
 
@@ -84,13 +91,18 @@ export function stamped(kind, ending) {
 function give(all, take) {
   const hidden = ({ name }) => name.split("/").some((part) => part.startsWith("."));
   const passed = (one) => one.inFolder && (hidden(one) || !PICTURE.test(one.name));
-  take(all.filter((one) => !passed(one)), all.filter(passed).map(({ name }) => name));
+  take(
+    all.filter((one) => !passed(one)),
+    all.filter(passed).map(({ name }) => name),
+  );
 }
 
 /** Files and, to the bottom, folders, in the order of their names. */
 async function dropped(transfer) {
   // Both lists are empty once this turn of the event loop is over.
-  const entries = [...transfer.items].filter((one) => one.kind === "file").map((one) => [one.webkitGetAsEntry?.(), one.getAsFile()]);
+  const entries = [...transfer.items]
+    .filter((one) => one.kind === "file")
+    .map((one) => [one.webkitGetAsEntry?.(), one.getAsFile()]);
   const found = [];
   for (const [entry, file] of entries) {
     if (entry?.isDirectory) await walk(entry, found);

@@ -43,7 +43,9 @@ export function markControl(session, item, classes) {
     if (value === NONE) input.focus();
   });
   // A name that is a class already is that class, once it is written to the end.
-  input.addEventListener("input", () => session.mark(item, classes.includes(input.value.trim()) ? "" : input.value.trim()));
+  input.addEventListener("input", () =>
+    session.mark(item, classes.includes(input.value.trim()) ? "" : input.value.trim()),
+  );
   input.addEventListener("change", () => session.mark(item, input.value.trim()));
   refresh();
   return { element: el("div", { className: "right" }, select, named), refresh };
@@ -72,7 +74,9 @@ export function basket(session) {
     if (archive) save(archive, "wrong.zip");
     const left = session.marked.length - named.length;
     const without = left ? ` ${counted(left, "picture")} of no class ${left === 1 ? "is" : "are"} not among them.` : "";
-    $("saved").textContent = archive ? `${counted(named.length, "picture")} saved.${without}` : "Too much for one file: mark fewer at a time.";
+    $("saved").textContent = archive
+      ? `${counted(named.length, "picture")} saved.${without}`
+      : "Too much for one file: mark fewer at a time.";
     $("saved").hidden = false;
     saved ||= archive !== null && left === 0;
   });

@@ -35,8 +35,11 @@ camera(take, tell);
 function take(files, passedOver = []) {
   const notes = [];
   if (passedOver.length) {
-    const some = listed(passedOver.slice(0, 3).concat(passedOver.length > 3 ? [`${number(passedOver.length - 3)} more`] : []));
-    notes.push(`${counted(passedOver.length, "file")} of the folder ${passedOver.length === 1 ? "is no picture" : "are no pictures"} and not sent: ${some}.`);
+    const some = listed(
+      passedOver.slice(0, 3).concat(passedOver.length > 3 ? [`${number(passedOver.length - 3)} more`] : []),
+    );
+    const what = passedOver.length === 1 ? "is no picture" : "are no pictures";
+    notes.push(`${counted(passedOver.length, "file")} of the folder ${what} and not sent: ${some}.`);
   }
   if (files.length) {
     const items = session.add(files);
@@ -123,13 +126,19 @@ function askKey(wrong) {
   input.value = "";
   dialog.showModal();
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "key" ? input.value.trim() : null), { once: true });
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "key" ? input.value.trim() : null), {
+      once: true,
+    });
   });
 }
-$("key").querySelector("form").addEventListener("submit", () => {
-  $("key").querySelector("[type=submit]").value = "key";
-});
-$("key").querySelector("[type=button]").addEventListener("click", () => $("key").close(""));
+$("key")
+  .querySelector("form")
+  .addEventListener("submit", () => {
+    $("key").querySelector("[type=submit]").value = "key";
+  });
+$("key")
+  .querySelector("[type=button]")
+  .addEventListener("click", () => $("key").close(""));
 
 // The models.
 

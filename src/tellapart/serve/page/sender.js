@@ -107,7 +107,10 @@ export class Sender extends EventTarget {
 
   #answered(item, prediction) {
     const { error } = prediction;
-    this.session.change(item, error ? { state: "failed", problem: error, again: false } : { state: "done", prediction });
+    this.session.change(
+      item,
+      error ? { state: "failed", problem: error, again: false } : { state: "done", prediction },
+    );
     this.#count(1);
   }
 

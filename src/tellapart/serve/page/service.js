@@ -49,7 +49,11 @@ export class Service {
   /** The explanation of one picture's answer, of the most probable class or of `label`. */
   async explain(item, label, signal) {
     const more = label === null ? {} : { label };
-    const found = await this.#request(this.#address("v1/explain", more), { method: "POST", body: form([item]), signal });
+    const found = await this.#request(this.#address("v1/explain", more), {
+      method: "POST",
+      body: form([item]),
+      signal,
+    });
     return found.explanations[0];
   }
 

@@ -54,7 +54,8 @@ export function strangeness(share) {
 export function stranger(share) {
   if (share >= 0.9995) return "More unusual than every picture of its own kinds that it was checked with.";
   if (share < 0.005) return "No picture of its own kinds that it was checked with was less unusual.";
-  return `More unusual than ${Math.min(Math.round(100 * share), 99)} % of the pictures of its own kinds that it was checked with.`;
+  const most = Math.min(Math.round(100 * share), 99);
+  return `More unusual than ${most} % of the pictures of its own kinds that it was checked with.`;
 }
 
 export function day(text) {

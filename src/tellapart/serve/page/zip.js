@@ -1,4 +1,4 @@
-// A ZIP archive of files as they are, made here: APPNOTE.TXT 6.3.10 without compression, pictures being compressed already.
+// A ZIP archive, made here: APPNOTE.TXT 6.3.10, without compression, for pictures are compressed already.
 
 const MOST_BYTES = 4_000_000_000; // above it the format has other fields
 const UTF8 = 0x0800; // names are in UTF-8
@@ -38,7 +38,18 @@ export async function zipped(files) {
     const title = new TextEncoder().encode(name);
     const crc = crc32(new Uint8Array(await file.arrayBuffer()));
     const [time, date] = stamp(file.lastModified ?? Date.now());
-    const common = [[20, 2], [UTF8, 2], [0, 2], [time, 2], [date, 2], [crc, 4], [file.size, 4], [file.size, 4], [title.length, 2], [0, 2]];
+    const common = [
+      [20, 2],
+      [UTF8, 2],
+      [0, 2],
+      [time, 2],
+      [date, 2],
+      [crc, 4],
+      [file.size, 4],
+      [file.size, 4],
+      [title.length, 2],
+      [0, 2],
+    ];
     const head = packed([0x04034b50, 4], ...common);
     parts.push(head, title, file);
     directory.push(packed([0x02014b50, 4], [20, 2], ...common, [0, 2], [0, 2], [0, 2], [0, 4], [at, 4]), title);
@@ -61,7 +72,8 @@ export function inFolders(pictures) {
   return pictures.map(({ file, name, folder }) => {
     const [, stem, ending] = /^(.*?)(\.[^.]*)?$/.exec(safe(name.split("/").at(-1)));
     let path = "";
-    for (let n = 1; !path || taken.has(path.toLowerCase()); n++) path = `${safe(folder)}/${stem}${n > 1 ? `-${n}` : ""}${ending ?? ""}`;
+    for (let n = 1; !path || taken.has(path.toLowerCase()); n++)
+      path = `${safe(folder)}/${stem}${n > 1 ? `-${n}` : ""}${ending ?? ""}`;
     taken.add(path.toLowerCase());
     return { file, name: path };
   });

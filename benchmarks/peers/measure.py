@@ -110,8 +110,8 @@ def memory_mb(pid: int) -> float:
 def resident_mb(pid: int) -> float:
     """What a process and all that descend from it hold now, whatever other programs do, each page once.
 
-    Their own pages, as in `Watch`, and the files that the one with the most of them has mapped. A mapped file's share in
-    the proportional set size changes when another program maps the same library, which is nobody's leak.
+    Their own pages, as in `Watch`, and the files that the one with the most of them has mapped. A file's share in the
+    proportional set size changes when another program maps the same library, which is nobody's leak.
     """
     family = _family(pid)
     own = sum(_megabytes(each, "smaps_rollup", "Pss_Anon:") for each in family)

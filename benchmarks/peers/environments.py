@@ -9,7 +9,7 @@
     sets       `sets.py patches` and `sets.py faces`                                    about 0.4 GB
     cleanvision, fastdup   cleanvision_issues.py, fastdup_twins.py                      about 0.5 GB each
     imagededup             imagededup_phash.py, imagededup_cnn.py, cleanlab_issues.py   about 6 GB
-    slim, fast             this checkout without extras, and with OpenVINO, for serving_peers.py      about 0.4 and 0.6 GB
+    slim, fast             this checkout without extras, and with OpenVINO              about 0.4 and 0.6 GB
     flask, fastapi, bentoml, litserve, ray   the *_keras.py of each, for serving_peers.py, about 1.6 GB each
 
 An environment that is complete is left as it is; FOLDER/NAME.txt has the version of everything in it. At the end the

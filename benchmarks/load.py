@@ -5,7 +5,7 @@
     python benchmarks/load.py URL PICTURE… --seconds 60 --trickle 50         50 clients that send one byte a second
 
 A folder stands for the pictures in it. Requests are put together before the clock runs, and the clients are asyncio
-protocols on raw sockets: one takes about 0.1 ms of processor time, because the service needs the same cores. With
+protocols on raw sockets: one takes less than 0.1 ms of processor time, because the service needs the same cores. With
 `--rate` the gaps between requests are drawn (exponential, from a seed), as of people who do not know of each other, and
 nobody waits for an answer before asking.
 

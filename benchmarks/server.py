@@ -105,8 +105,8 @@ class Server:
             return False
 
     def memory_mb(self) -> float:
-        """What the process and its children hold now, each shared page once."""
-        return measure.memory_mb(self.process.pid)
+        """What the process and its children hold now, each page once."""
+        return measure.resident_mb(self.process.pid)
 
     def stop(self, sent: int = signal.SIGTERM, limit_s: float = 60.0) -> Ended:
         """Send a signal to the first process alone, as an orchestrator does, and wait."""

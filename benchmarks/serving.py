@@ -129,7 +129,7 @@ class Memory(threading.Thread):
     def run(self) -> None:
         while True:
             with contextlib.suppress(OSError):
-                mb = measure.memory_mb(self._pid)
+                mb = measure.resident_mb(self._pid)
                 if mb:  # 0: it is gone
                     self.samples.append((time.monotonic(), mb, len(os.listdir(f"/proc/{self._pid}/fd"))))
             if self._ended.wait(self._every_s):

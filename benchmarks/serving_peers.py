@@ -1,15 +1,15 @@
 """`tellapart serve` against services that others would put around the same network, on the same pictures.
 
-    python benchmarks/peers/environments.py ENVIRONMENTS flask fastapi bentoml litserve ray
-    python benchmarks/serving_peers.py MODEL PICTURES --environments ENVIRONMENTS [--peers tellapart,flask] [--json OUT]
+    python benchmarks/peers/environments.py ENVIRONMENTS slim fast flask fastapi bentoml litserve ray
+    python benchmarks/serving_peers.py MODEL PICTURES --environments ENVIRONMENTS [--peers slim,flask] [--json OUT]
 
 The peers serve the Keras model that lies in MODEL, a .tellapart file, each in an environment of its own, as its
 documents show it; its script in benchmarks/peers/ says what that is. In each round every peer has the machine to
 itself: started until its first answer, then one client, then eight. At the end it is also sent a broken file, a PNG of
 200 megapixels, eight clients that send a byte a second, and SIGTERM while eight clients ask. A picture a request.
 
-The peers are as they come: they do not bound what is decoded, and are not asked to. The environment of `tellapart
-serve` is ENVIRONMENTS/slim where there is one (benchmarks/slim.py --keep), otherwise this one, which trains as well.
+The peers are as they come: they do not bound what is decoded, and are not asked to. `tellapart serve` is this checkout,
+installed without extras (slim), and with OpenVINO (fast).
 """
 
 from __future__ import annotations
@@ -43,15 +43,16 @@ class Peer:
     """One way to serve."""
 
     name: str
-    environment: str | None  # its folder; None for this one
-    script: str | None = None
+    environment: str  # its folder
+    script: str | None = None  # None: `tellapart serve`
     options: tuple[str, ...] = ()
     path: str = "/predict"
     field: str | None = "file"  # of a multipart body; None: the bytes alone
 
 
 ALL = {
-    "tellapart": Peer("**`tellapart serve`**", None, path="/v1/predict", field=None),
+    "fast": Peer("**`tellapart serve`**, with OpenVINO", "fast", path="/v1/predict", field=None),
+    "slim": Peer("**`tellapart serve`**, slim", "slim", path="/v1/predict", field=None),
     "flask": Peer("Flask's own server", "flask", "flask_keras.py"),
     "gunicorn": Peer("Flask, gunicorn, a process a core", "flask", "flask_keras.py", ("--gunicorn",)),
     "fastapi": Peer("FastAPI, uvicorn", "fastapi", "fastapi_keras.py"),
@@ -75,14 +76,15 @@ class Bench:
     def start(self, peer: Peer) -> server.Server:
         """A peer, ready as soon as it has answered one picture."""
         port, log = server.free_port(), self.work / f"{peer.script or 'tellapart'}.log"
-        environment = dict(os.environ)
+        environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        python = self.environments / peer.environment / "bin" / "python"
+        if not python.exists():
+            raise server.ServerError(f"{python} is missing; run benchmarks/peers/environments.py")
         if peer.script is None:
-            command: list[str | Path] = [sys.executable, "-m", "tellapart", "serve", self.setting.model]
+            command: list[str | Path] = [python, "-m", "tellapart", "serve", self.setting.model]
         else:
-            python = self.environments / str(peer.environment) / "bin" / "python"
             command = [python, PEERS / peer.script, self.keras_file, "--classes", ",".join(self.classes)]
             command += ["--size", str(self.size_px), *peer.options]
-            environment.pop("PYTHONPATH", None)
         picture = self.setting.pictures[0]
         question = ("POST", peer.path, *self.body(peer, picture.read_bytes()))
         command = [*command, "--port", str(port)]
@@ -246,7 +248,7 @@ def main() -> None:
             one: dict[str, Any] = {"unclean": sum(each["unclean"] for each in rounds[name])}
             for key in ("cold_s", "one_ms", "per_s", "memory_mb"):
                 one[key] = spread([each[key] or 0.0 for each in rounds[name]])
-            one["environment_mb"] = slim.taken_mb(_environment(ALL[name], options.environments))
+            one["environment_mb"] = slim.taken_mb(options.environments / ALL[name].environment)
             found[name] = one | {"rounds": rounds[name]}
             if not options.no_behaviour:
                 found[name] |= behaved(bench, ALL[name], options.seconds)
@@ -257,14 +259,6 @@ def main() -> None:
         temporary_name = options.json.with_name(f".{options.json.name}.tmp")
         temporary_name.write_text(json.dumps(said, indent=1) + "\n")
         temporary_name.replace(options.json)
-
-
-def _environment(peer: Peer, environments: Path) -> Path:
-    """The folder whose size counts; for tellapart a slim install beside the peers' environments, where there is one."""
-    if peer.environment is not None:
-        return environments / peer.environment
-    slim_install = environments / "slim"
-    return slim_install if slim_install.is_dir() else Path(sys.prefix)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,6 +21,7 @@ sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "peers")]
 import endurance
 import hostile
 import load
+import measure
 import server
 import serving
 from tellapart import pictures
@@ -219,3 +222,16 @@ def test_a_server_is_waited_for_weighed_and_ended(tmp_path: Path) -> None:
     with pytest.raises(server.ServerError, match="ended with status 3: no model"):
         server.Server([sys.executable, "-c", "print('no model'); raise SystemExit(3)"], port, tmp_path / "other")
     assert time.perf_counter() - start < 20
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the memory of a family of processes is Linux's")
+def test_memory_is_a_family_s_own() -> None:
+    """80 MB held by a child, beside what this process has already."""
+    before = measure.resident_mb(os.getpid())
+    code = "held = bytearray(b'x') * 80_000_000; print('held', flush=True); input()"
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-S", "-c", code], stdin=pipe, stdout=pipe) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        assert 76 < measure.resident_mb(os.getpid()) - before < 100  # 80e6 bytes are 76.3 MiB
+        child.kill()

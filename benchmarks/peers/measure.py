@@ -107,6 +107,20 @@ def memory_mb(pid: int) -> float:
     return sum(_megabytes(each, "smaps_rollup", "Pss:") for each in _family(pid))
 
 
+def resident_mb(pid: int) -> float:
+    """What a process and all that descend from it hold now, whatever other programs do, each page once.
+
+    Their own pages, as in `Watch`, and the files that the one with the most of them has mapped. A file's share in the
+    proportional set size changes when another program maps the same library, which is nobody's leak.
+    """
+    family = _family(pid)
+    own = sum(_megabytes(each, "smaps_rollup", "Pss_Anon:") for each in family)
+    files = (
+        _megabytes(each, "smaps_rollup", "Rss:") - _megabytes(each, "smaps_rollup", "Anonymous:") for each in family
+    )
+    return own + max(files, default=0.0)
+
+
 def tail(log: Path, lines: int = 3) -> str:
     """The last lines of a log that say something, in one line."""
     said = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]

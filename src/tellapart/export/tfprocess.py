@@ -161,7 +161,7 @@ def _in_int8(converter: Any, squares: np.ndarray, bundle: bundles.Bundle) -> byt
     # Meant for finding what int8 harms: it is TensorFlow's way to leave operations as they are.
     debugger = tf.lite.experimental.QuantizationDebugger(converter=converter, debug_dataset=shown_squares)
     behind, rows = _operations(debugger.calibrated_model)
-    layers = [i for i, (kind, _) in enumerate(rows) if kind in LAYERS]
+    layers = [i for i, (kind, names) in enumerate(rows) if kind in LAYERS and not behind.issuperset(names)]
     best, least = b"", np.inf
     for spared in (n for n in SPARED if n <= MOST_SPARED * len(layers)):
         ahead = rows[: layers[spared - 1] + 1] if spared else []

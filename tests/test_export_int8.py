@@ -1,6 +1,7 @@
 """int8: who calibrates, who judges, what is lost, and when it is refused."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
@@ -82,6 +83,9 @@ def test_a_folder_in_int8_says_what_it_cost(trained, others, tmp_path):
     assert abs(told["accuracy_before"] - told["accuracy_after"]) <= 0.1
     assert 0 < told["probability_moved"]["mean"] <= told["probability_moved"]["most"]
     assert done.files["model.onnx"] < 0.7 * len(trained.bundle.members["model.onnx"])
+    facts = json.loads((tmp_path / "out" / "tellapart.json").read_text())
+    assert facts["files"] == sorted(done.files)
+    assert facts["quantized"] == told
     assert "VNNI" in (tmp_path / "out" / "README.md").read_text()
 
 

@@ -35,7 +35,7 @@ def write(
         _text(folder / REQUIREMENTS, "\n".join(lines) + "\n")
     _text(folder / README, readme(bundle, known, written))
     values = facts(bundle, known, written, guards=guards, golden=golden, quantized=quantized)
-    values["files"] = sorted([*files(folder), FACTS])
+    values["files"] = sorted({*files(folder), FACTS})
     _text(folder / FACTS, _json(values))
 
 

@@ -150,7 +150,9 @@ class Decoders:
         self._ready = threading.Event()
         self._rest = threading.Event()
         self.n = n
-        self._threads = [threading.Thread(target=self._work, args=(i,), name=f"decode-{i}", daemon=True) for i in range(n)]
+        self._threads = [
+            threading.Thread(target=self._work, args=(i,), name=f"decode-{i}", daemon=True) for i in range(n)
+        ]
         self._threads.append(threading.Thread(target=self._watch, name="decode-watch", daemon=True))
         for thread in self._threads:
             thread.start()

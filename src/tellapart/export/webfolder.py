@@ -53,8 +53,11 @@ def write(bundle: Bundle, folder: Path, *, calibration: calibrating.Calibration 
 
     chromium.find()  # before the work: without a browser it could not be checked
     model = bundle if calibration is None else quantizing.quantized(bundle, calibration)
-    (folder / GRAPH).write_bytes(onnxgraph.build(model, resize=False, feature_map=True).SerializeToString())
+    graph = onnxgraph.build(model, resize=False, feature_map=True).SerializeToString()
+    (folder / GRAPH).write_bytes(graph)
     tail = cut(bundle)
+    if tail is not None and len(tail.graph) > len(graph):
+        tail = cut(model)  # in int8 as well: its heat maps are rougher, but what made the model small stays
     if tail is not None:
         (folder / TAIL).write_bytes(tail.graph)
     for source in page().iterdir():

@@ -21,8 +21,8 @@ import pytest
 from PIL import Image
 
 from conftest import draw
-from hostile import png_of, slow_jpeg
-from serving import Served, received
+from hostilefiles import png_of, slow_jpeg
+from servicecalls import Served, received
 from tellapart import bundle as bundles
 from tellapart.predict import Predictor
 from tellapart.preprocess import load

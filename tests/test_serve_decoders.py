@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from conftest import draw
-from hostile import slow_jpeg
+from hostilefiles import slow_jpeg
 from tellapart import explanations, pictures
 from tellapart.errors import PictureError
 from tellapart.preprocess import Preprocess, load

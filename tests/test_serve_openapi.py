@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from serving import Served
+from servicecalls import Served
 
 schemathesis = pytest.importorskip("schemathesis")
 

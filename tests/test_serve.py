@@ -551,7 +551,7 @@ def test_a_new_file_takes_over_without_a_lost_request(
 
 def test_the_end_waits_for_what_was_accepted(bundle_path: Path, picture: bytes, tmp_path: Path) -> None:
     served = Served(tmp_path, str(bundle_path), "--max-batch", "2", "--decoders", "1")
-    hostile = slow_jpeg(150, 1000)  # a good part of a second
+    hostile = slow_jpeg(400, 1000)  # most of a second; beyond it would make way for the other
     with ThreadPoolExecutor(3) as pool:
         kept = httpx.Client(base_url=served.url, timeout=60, trust_env=False)
         assert kept.get("/livez").status_code == 200
@@ -559,7 +559,7 @@ def test_the_end_waits_for_what_was_accepted(bundle_path: Path, picture: bytes, 
         with served.connect() as half:
             head = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(picture)}\r\n\r\n".encode()
             half.sendall(head + picture[:100])
-            time.sleep(0.2)
+            time.sleep(0.1)
             served.process.send_signal(signal.SIGTERM)
             served.logged(event="draining")
             assert kept.get("/readyz").status_code == 503  # a connection that was open is answered once more

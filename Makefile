@@ -25,9 +25,10 @@ vendor: setup
 demo: setup
 	$(BIN)/tellapart demo --force
 
-# A file's tests share a process, and with it the classifiers that they train.
+# A file's tests share a process, and with it the classifiers that they train. One process more than two cores: many tests wait.
+WORKERS ?= 3
 test: setup
-	$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .

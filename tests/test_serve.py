@@ -305,6 +305,16 @@ def test_a_bomb_is_refused(server: Served) -> None:
     assert "over the limit of 120" in error(server.predict(png_of(11_000)), 422, "unreadable")
 
 
+def test_who_leaves_while_sending_is_no_error(tight: Served, picture: bytes) -> None:
+    with tight.connect() as connection:
+        told = f"Host: localhost\r\nX-API-Key: {KEY}\r\nContent-Length: {len(picture)}"
+        connection.sendall(f"POST /v1/predict HTTP/1.1\r\n{told}\r\n\r\n".encode() + picture[:50])
+    (line,) = tight.logged(event="request", error="client_left")
+    assert (line["status"], line["bytes"]) == (499, 50)
+    assert not [each for each in tight.log() if each["event"] == "error"]
+    assert tight.metric("tellapart_receiving_bytes") == 0
+
+
 def test_a_slow_body_is_cut_off(tight: Served, picture: bytes) -> None:
     start = time.monotonic()
     with tight.connect() as connection:

@@ -71,6 +71,8 @@ def test_pixels(nested: bool) -> None:
         ({"shape": [1], "datatype": "BYTES", "data": [7]}, "base64"),
         ({"shape": [True], "datatype": "BYTES", "data": ["aaaa"]}, "BYTES of shape"),
         ({"shape": [1], "datatype": "BYTES"}, "as a list"),
+        ({"shape": [1], "datatype": {}, "data": ["aaaa"]}, "BYTES of shape"),
+        ({"shape": [1], "datatype": [], "data": ["aaaa"]}, "BYTES of shape"),
     ],
 )
 def test_wrong_tensors_are_told(tensor: dict[str, Any], message: str) -> None:

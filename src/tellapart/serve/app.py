@@ -10,12 +10,14 @@ from typing import Annotated, Any
 from fastapi import FastAPI, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from tellapart.serve import answering, bodies, contract, counters, openinference, page, refusals
 from tellapart.serve.refusals import Refusal
 from tellapart.serve.service import Service
 from tellapart.serve.settings import EXPLAIN_FILES
 
+LEFT = 499  # as nginx logs a client that left
 ModelName = Annotated[str | None, Query(description=contract.MODEL_QUERY, examples=["pets"])]
 Label = Annotated[str | None, Query(description=contract.LABEL_QUERY, examples=["cats"])]
 
@@ -35,6 +37,8 @@ def make(service: Service) -> FastAPI:
         (Refusal, _refused),
         (HTTPException, _no_route),
         (RequestValidationError, _invalid),
+        (ClientDisconnect, _left),
+        (Exception, _unforeseen),
     ):
         app.add_exception_handler(kind, handler)  # pyright: ignore[reportArgumentType]
 
@@ -216,3 +220,13 @@ async def _invalid(request: Request, error: RequestValidationError) -> Response:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     return await _refused(request, Refusal(422, "wrong_value", f"`{where}` must be right; {first['msg']}. Correct it."))
+
+
+async def _left(request: Request, error: ClientDisconnect) -> Response:
+    """The client went away while it sent: nobody hears this, and the log has it as a request like others."""
+    return await _refused(request, Refusal(LEFT, "client_left", "The request must come whole; the client left."))
+
+
+async def _unforeseen(request: Request, error: Exception) -> Response:
+    """The answer; the gate logs the error itself, which goes on to it."""
+    return await _refused(request, refusals.unforeseen())

@@ -98,9 +98,7 @@ class _Passage:
             service.log.write(
                 "error", request_id=self.request_id, message=repr(error)[:300], traceback=_traceback(error)
             )
-            await self.refuse(
-                Refusal(500, "internal_error", "Something went wrong that should not. Tell who runs this service.")
-            )
+            await self.refuse(refusals.unforeseen())
         finally:
             service.receiving -= self._got
             self._record()

@@ -78,8 +78,10 @@ class Model:
         if stream is None or self.retired:
             return
 
+        predictor = self.predictor  # not the model, which has the batcher: in a circle, both would stay for long
+
         def run(slot: int, paths: Sequence[str], batch: np.ndarray) -> list[Prediction]:
-            return self.predictor.streamed(stream, slot, paths, batch)
+            return predictor.streamed(stream, slot, paths, batch)
 
         self.batcher.use(Fast(run, max(stream.slots - 1, 1), FAST_BATCH))
 

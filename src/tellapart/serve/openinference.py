@@ -118,7 +118,8 @@ def _input(tensor: Any, binary: bytes | None, limits: Limits) -> list[File] | li
         raise _wrong(f"the one input must be named `{INPUT}`")
     shape, kind = tensor.get("shape"), tensor.get("datatype")
     if (
-        not isinstance(shape, list)
+        not isinstance(kind, str)
+        or not isinstance(shape, list)
         or not all(isinstance(side, int) and not isinstance(side, bool) and 0 < side < 2**31 for side in shape)
         or (kind, len(shape)) not in {("BYTES", 1), ("UINT8", 4)}
         or (kind == "UINT8" and shape[3] != 3)

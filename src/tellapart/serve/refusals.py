@@ -39,6 +39,11 @@ def busy(code: str, message: str, retry_s: float) -> Refusal:
     return Refusal(503, code, message, headers={"retry-after": str(max(1, min(round(retry_s + 0.5), 3600)))})
 
 
+def unforeseen() -> Refusal:
+    """500: what should not happen."""
+    return Refusal(500, "internal_error", "Something went wrong that should not. Tell who runs this service.")
+
+
 def body(code: str, message: str, status: int, request_id: str) -> bytes:
     """The JSON of an error."""
     return json.dumps(

@@ -28,7 +28,8 @@ demo: setup
 # A file's tests share a process, and with it the classifiers that they train. One process more than two cores: many tests wait.
 WORKERS ?= 3
 test: setup
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 lint: setup
 	$(BIN)/ruff check .

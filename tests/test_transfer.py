@@ -139,6 +139,7 @@ def test_a_class_of_unreadable_pictures_stops_the_run(tmp_path, make_photos):
         api.train(tmp_path, **SETTINGS)
 
 
+@pytest.mark.alone
 def test_a_budget_is_kept(many, tmp_path):
     start = time.monotonic()
     api.train(many, budget="30s", cache=tmp_path, **SETTINGS)

@@ -29,7 +29,7 @@ demo: setup
 WORKERS ?= 3
 test: setup
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not alone"
-	$(BIN)/python -m pytest -m alone
+	$(BIN)/python -m pytest -m alone tests/test_transfer.py
 
 lint: setup
 	$(BIN)/ruff check .

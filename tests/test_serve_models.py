@@ -7,8 +7,11 @@ import time
 import weakref
 from pathlib import Path
 
+import pytest
+
 from tellapart.classifier import Classifier
 from tellapart.serve import models
+from tellapart.serve.refusals import Refusal
 
 
 def test_a_model_that_was_replaced_leaves_nothing_behind(trained: Classifier, tmp_path: Path) -> None:
@@ -35,3 +38,29 @@ def test_a_model_that_was_replaced_leaves_nothing_behind(trained: Classifier, tm
     finally:
         gc.enable()
         served.close()
+
+
+def test_who_picks_a_model_while_it_is_replaced_gets_the_new_one(trained: Classifier, tmp_path: Path, monkeypatch):
+    path = tmp_path / "shapes.tellapart"
+    trained.save(path)
+    served = models.Models(models.sources([str(path)]), max_batch=1, hooks=models.Hooks())
+    served.load()
+    (old,) = served.all()
+    pick = served.pick
+
+    def replaced_meanwhile(name: str | None) -> models.Model:
+        found = pick(name)
+        if found is old:
+            path.write_bytes(path.read_bytes())
+            served.look()
+            served.look()
+        return found
+
+    monkeypatch.setattr(served, "pick", replaced_meanwhile)
+    with served.held(None) as model:
+        assert old.retired
+        assert model is not old
+        assert [model] == served.all()
+    served.close()
+    with pytest.raises(Refusal, match="must be loaded first"), served.held(None):
+        pass

@@ -44,7 +44,7 @@ def make(service: Service) -> FastAPI:
 
     @app.post("/v1/predict", **contract.PREDICT)
     async def predict(request: Request, model: ModelName = None) -> Response:
-        with service.models.pick(model).held() as chosen:
+        with service.models.held(model) as chosen:
             service.admission.check()  # before anything is received for nothing
             files = await bodies.read(_content_type(request), _chunks(request), service.limits)
             rows = await answering.predictions(service, chosen, files, _facts(request))
@@ -52,7 +52,7 @@ def make(service: Service) -> FastAPI:
 
     @app.post("/v1/explain", **contract.EXPLAIN)
     async def explain(request: Request, model: ModelName = None, label: Label = None) -> Response:
-        with service.models.pick(model).held() as chosen:
+        with service.models.held(model) as chosen:
             service.admission.check()
             service.explanations.admission.check()
             files = await bodies.read(
@@ -119,7 +119,7 @@ def _add_open_inference(app: FastAPI, service: Service) -> None:
         return _json({"name": service.models.pick(name).name, "ready": True})
 
     async def infer(request: Request, name: str) -> Response:
-        with service.models.pick(name).held() as model:
+        with service.models.held(name) as model:
             service.admission.check()
             content = await bodies.whole(_chunks(request))
             given, outputs, request_id = await asyncio.to_thread(

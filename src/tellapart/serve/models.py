@@ -58,19 +58,21 @@ class Model:
         self._lock = threading.Lock()
         self._held = 0
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[Model]:
-        """Keep it while a request needs it."""
+    def hold(self) -> bool:
+        """Keep it until `release`; False where another one has taken its place already."""
         with self._lock:
+            if self.retired:
+                return False
             self._held += 1
-        try:
-            yield self
-        finally:
-            with self._lock:
-                self._held -= 1
-                last = self.retired and not self._held
-            if last:
-                self.batcher.close()
+            return True
+
+    def release(self) -> None:
+        """What was held is needed no more."""
+        with self._lock:
+            self._held -= 1
+            last = self.retired and not self._held
+        if last:
+            self.batcher.close()
 
     def quicken(self) -> None:
         """Find the way that answers many pictures fastest, and use it. Takes seconds; answers are given meanwhile."""
@@ -229,6 +231,17 @@ class Models:
             )
         return model
 
+    @contextlib.contextmanager
+    def held(self, name: str | None) -> Iterator[Model]:
+        """`pick`, and keep it while a request needs it, also where another one takes its place meanwhile."""
+        model = self.pick(name)
+        while not model.hold():  # replaced since it was picked
+            model = self.pick(name)
+        try:
+            yield model
+        finally:
+            model.release()
+
     def look(self) -> None:
         """Take over each file that has changed and stayed the same for one look."""
         for source in self._wanted:
@@ -252,8 +265,9 @@ class Models:
             self._hooks.on_reload(source.name, None)
 
     def close(self) -> None:
-        """Let all go."""
-        for model in self._models.values():
+        """Let all go; there is none to be picked any more."""
+        gone, self._models = self.all(), {}
+        for model in gone:
             model.retire()
 
     def _loaded(self, source: Source) -> Model:

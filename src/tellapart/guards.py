@@ -102,10 +102,17 @@ class Guards:
     def reason(self, probability: float, label: str, score: float | None) -> str | None:
         """Why a picture is refused, in words; None where it is answered."""
         if score is not None and score > self.strangeness:
-            return f"unlike the pictures it knows: stranger than {self.targets.keep:.0%} of them"
+            return self.words()["strange"]
         if probability < self.confidence:
-            return f"not sure enough: {shown(label)} {probability:.0%}, and answers need {self.confidence:.0%}"
+            return self.words()["unsure"].format(label=shown(label), probability=probability)
         return None
+
+    def words(self) -> dict[str, str]:
+        """The sentences of `reason`; in "unsure" stand {label} and {probability:.0%}, to be filled in."""
+        return {
+            "strange": f"unlike the pictures it knows: stranger than {self.targets.keep:.0%} of them",
+            "unsure": f"not sure enough: {{label}} {{probability:.0%}}, and answers need {self.confidence:.0%}",
+        }
 
     def as_dict(self) -> dict[str, Any]:
         """What a bundle's manifest says of it."""

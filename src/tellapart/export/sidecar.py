@@ -57,7 +57,7 @@ def facts(
         "classes": list(bundle.classes),  # in the order of the probabilities
         "preprocess": dict(bundle.manifest["preprocess"]),
         "temperature": float(bundle.manifest["temperature"]),
-        "guards": {**guards.as_dict(), "words": words(guards)},
+        "guards": {**guards.as_dict(), "words": guards.words()},
         "model": written.facts,
         "quantized": quantized,
         "golden": golden.digest(),
@@ -73,14 +73,6 @@ def facts(
             "exported_by": f"tellapart {provenance.version()}",
             "versions": formats.requirements(known),
         },
-    }
-
-
-def words(guards: Guards) -> dict[str, str]:
-    """Why a picture is refused, as `Guards.reason` has it; in "unsure" stand {label} and {probability:.0%}."""
-    return {
-        "strange": f"unlike the pictures it knows: stranger than {guards.targets.keep:.0%} of them",
-        "unsure": f"not sure enough: {{label}} {{probability:.0%}}, and answers need {guards.confidence:.0%}",
     }
 
 

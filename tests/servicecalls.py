@@ -49,8 +49,8 @@ class Served:
         return self.client.post("/v1/predict", files=files, **options)
 
     def log(self) -> list[dict[str, Any]]:
-        """The lines of the log, as far as they are written."""
-        return [json.loads(line) for line in self._err.read_text().splitlines()]
+        """The lines of the log, as far as they are written: the last may be under way."""
+        return [json.loads(line) for line in self._err.read_text().split("\n")[:-1]]
 
     def logged(self, **wanted: Any) -> list[dict[str, Any]]:
         """The lines that have some values, when there is one."""

@@ -348,7 +348,7 @@ def test_many_pictures_come_in_their_order_each_as_what_it_is(visit: Open, files
     wanted_text = ", ".join(f"{n} × {name}" for n, name in counts if n) + ", 1 unknown and 1 not readable"
     assert text(page, "#breakdown") == wanted_text
     until(page, "text => document.getElementById('live').textContent === text", f"9 pictures: {wanted_text}")
-    assert page.locator(".card img.whole").count() == 8
+    until(page, "document.querySelectorAll('.card img.whole').length === 8")  # thumbnails come a moment later
 
     page.get_by_role("button", name="Unknown 1").click()
     assert page.locator(".card .name").all_inner_texts() == ["strange.png"]

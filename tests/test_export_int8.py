@@ -77,7 +77,12 @@ def test_the_graph_computes_in_int8_and_answers_nearly_the_same(trained, parts):
 
 
 def test_a_folder_in_int8_says_what_it_cost(trained, others, tmp_path):
-    done = trained.export("onnx", tmp_path / "out", quantize="int8", calibrate=others)
+    shutil.copytree(others, tmp_path / "photos")
+    broken = tmp_path / "photos" / "circles" / "broken.jpg"
+    broken.write_bytes(next(others.rglob("*.jpg")).read_bytes()[:400])
+    done = trained.export("onnx", tmp_path / "out", quantize="int8", calibrate=tmp_path / "photos")
+    assert [path for path, _ in done.skipped] == [str(broken)]
+    assert done.as_dict()["skipped"][0]["reason"] == "truncated: the file ends before the picture does"
     told = done.quantized
     assert told["judged_on"] + told["calibrated_on"] == 60
     assert abs(told["accuracy_before"] - told["accuracy_after"]) <= 0.1

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from typing import Any
 
 import click
+
+from tellapart.config import seconds
 
 
 class Numbers(click.ParamType):
@@ -60,12 +61,10 @@ class Seconds(click.ParamType):
     name = "time"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        text = str(value).strip().lower()
-        found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?|(\d+)ms", text)
-        if not text or found is None:
+        found = seconds(str(value))
+        if found is None:
             self.fail(f"must be a time, like 10s, 500ms or 1m30s; got {value!r}.", param, ctx)
-        hours, minutes, seconds, thousandths = (float(part or 0) for part in found.groups())
-        return 3600 * hours + 60 * minutes + seconds + thousandths / 1000
+        return found
 
 
 class Group(click.Group):

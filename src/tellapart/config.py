@@ -172,6 +172,15 @@ class Transfer:
         return dataclasses.asdict(self)
 
 
+def seconds(text: str) -> float | None:
+    """A time like "60s", "5m", "1h30m", "500ms" or a number of seconds, in seconds; None where it is none."""
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?|(\d+)ms", text.strip().lower())
+    if found is None or not any(found.groups()):
+        return None
+    hours, minutes, whole, thousandths = (float(part or 0) for part in found.groups())
+    return 3600 * hours + 60 * minutes + whole + thousandths / 1000
+
+
 def budget_s(budget: str | float | None) -> float | None:
     """A time like "60s", "5m", "1h30m" or a number of seconds, in seconds; None stays None.
 
@@ -180,11 +189,9 @@ def budget_s(budget: str | float | None) -> float | None:
     """
     if budget is None:
         return None
-    parts = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)s?)?", str(budget).strip())
-    hours, minutes, seconds = parts.groups() if parts else (None, None, None)
-    if not any((hours, minutes, seconds)):
+    total = seconds(str(budget))
+    if total is None:
         raise SettingsError(f"--budget must be a time like 60s, 5m or 1h30m; got {budget!r}. Try --budget 5m.")
-    total = 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds or 0)
     if not SHORTEST_BUDGET_S <= total <= LONGEST_BUDGET_S:
         raise SettingsError(
             f"--budget must be from {SHORTEST_BUDGET_S:g} seconds to 30 days; got {budget}. Try --budget 60s."

@@ -1,7 +1,7 @@
 """Golden pictures: drawn ones, with a bundle's own answers to them, by which every export of it is checked.
 
-A bundle holds no pictures of its user, who may want them kept private. So these are drawn, from fixed seeds: of several
-sizes and shapes, with smooth and with fine structure, and of those that were drawn the ones whose answers differ most.
+A bundle holds no pictures of its user, who may want them kept private. So these are drawn, always alike: of several
+sizes and shapes, with smooth and with fine structure.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from tellapart.errors import BundleError, PictureError
 
 MEMBER = "golden.npz"  # of a bundle
 KINDS = {"png": ("uint8", 1), "lengths": ("int64", 1), "probabilities": ("float64", 2), "scores": ("float64", 1)}
-DRAWN = 2  # of each shape, of which one is kept
 MOST_PX = 1000  # a side, for networks that see less than that
 LARGEST = 1e30  # of a score: an infinite one would not be read back
 
@@ -115,10 +114,9 @@ def _from_bytes(content: bytes, model: Bundle) -> Golden:
 
 
 def _answered(model: Bundle) -> Golden:
-    """Draw some pictures of each shape, ask about all, and keep of each shape the one that tells most."""
+    """Draw them, and ask the bundle's graph."""
     how = preprocess.Preprocess.from_dict(model.manifest["preprocess"])
-    shapes = sizes(how.size_px)
-    drawn = [_draw(shape, seed, how.size_px) for shape in shapes for seed in range(DRAWN)]
+    drawn = [_draw(shape, how.size_px) for shape in sizes(how.size_px)]
     engine = Engine(model.members["model.onnx"])
     told = [engine.run(preprocess.fit(pixels, how)[None]) for pixels in drawn]
     logits = np.concatenate([each.logits for each in told])
@@ -127,28 +125,13 @@ def _answered(model: Bundle) -> Golden:
     if known is not None:
         scores = strangers.Strangers.from_bytes(known).scores(np.concatenate([each.embedding for each in told]), logits)
         scores = np.clip(np.nan_to_num(scores, nan=LARGEST), -LARGEST, LARGEST)
-    some = _telling(probabilities, len(shapes))
-    return Golden(
-        tuple(drawn[i] for i in some), probabilities[some].astype(np.float64), None if scores is None else scores[some]
-    )
+    return Golden(tuple(drawn), probabilities.astype(np.float64), scores)
 
 
-def _telling(probabilities: np.ndarray, n_shapes: int) -> list[int]:
-    """Of each shape the picture whose answer is furthest from those that are taken already, int, one a shape."""
-    some: list[int] = []
-    for i in range(n_shapes):
-        choice = range(i * DRAWN, (i + 1) * DRAWN)
-        apart = [
-            min((float(np.abs(probabilities[j] - probabilities[k]).sum()) for k in some), default=0.0) for j in choice
-        ]
-        some.append(choice[int(np.argmax(apart))])
-    return some
-
-
-def _draw(shape: tuple[int, int], seed: int, size_px: int) -> np.ndarray:
+def _draw(shape: tuple[int, int], size_px: int) -> np.ndarray:
     """Waves of colour, a few bright and dark shapes, stripes one px wide and a patch of noise: uint8 (H, W, 3)."""
     height, width = shape
-    rng = np.random.default_rng([seed, height, width, size_px])
+    rng = np.random.default_rng([0, height, width, size_px])
     y, x = np.mgrid[:height, :width].astype(np.float64)
     y, x = (y + 0.5) / height, (x + 0.5) / width
     level = np.empty((height, width, 3))

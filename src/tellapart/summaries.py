@@ -83,6 +83,9 @@ def exported(done: Exported) -> RenderableType:
             f"are answered; probabilities moved by {told['probability_moved']['mean']:.2g} in the mean. "
             f"{told['calibrated_on']:,} others set its ranges."
         )
+    if done.skipped:
+        path, reason = done.skipped[0]
+        lines.append(f"{counted(len(done.skipped), 'file')} could not be used, e.g. {shown(path)}: {reason}.")
     lines.append(f"How to run it: {shown(os.path.join(done.folder, 'README.md'))}")
     return Group(*map(_plain, lines))
 

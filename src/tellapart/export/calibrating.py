@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +28,7 @@ class Calibration:
     """Pictures that show a quantizer what values come."""
 
     squares: np.ndarray  # uint8 (N, S, S, 3), as the network sees them
+    skipped: tuple[tuple[str, str], ...] = ()  # path of each file that neither calibrates nor judges, and why
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,9 +72,12 @@ def halves(
     judges = _mixed(judges, bundle.classes)[:MOST_JUDGES]
     how = preprocess.Preprocess.from_dict(bundle.manifest["preprocess"])
     squares: dict[str, np.ndarray] = {}
+    skipped = [(each.path, each.reason) for each in catalog.skipped]
     for entry in progress.counted("Decoding", (*shows, *judges), len(shows) + len(judges)):
-        with contextlib.suppress(PictureError):  # `check` names these; here others serve as well
+        try:
             squares[entry.path] = preprocess.load(entry.path, how)
+        except PictureError as error:
+            skipped.append((entry.path, error.reason))
     shows, judges = ([e for e in some if e.path in squares] for some in (shows, judges))
     if min(len(shows), len(judges)) < FEWEST:
         raise InputError(
@@ -94,7 +97,7 @@ def halves(
     probabilities = np.array([list(each.probabilities.values()) for each in told])
     answered = np.array([not each.unknown for each in told])
     shown_squares = np.stack([squares[entry.path] for entry in shows])
-    return Calibration(shown_squares), Judges(asked, labels, probabilities, answered)
+    return Calibration(shown_squares, tuple(skipped)), Judges(asked, labels, probabilities, answered)
 
 
 def _mixed(entries: list[catalogs.Entry], classes: tuple[str, ...]) -> list[catalogs.Entry]:

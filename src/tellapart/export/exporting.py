@@ -36,6 +36,7 @@ class Exported:
     files: Mapping[str, int]  # relative path to bytes
     agreement: gate.Agreement
     quantized: dict[str, Any] | None = field(default=None)  # see `_judged`; None for float32
+    skipped: tuple[tuple[str, str], ...] = ()  # path of each file of `calibrate` that could not be used, and why
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -46,6 +47,7 @@ class Exported:
             "bytes": sum(self.files.values()),
             "agreement": self.agreement.as_dict(),
             "quantized": self.quantized,
+            "skipped": [{"path": path, "reason": reason} for path, reason in self.skipped],
         }
 
 
@@ -119,7 +121,7 @@ def export(
             _renamed(aside, target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
-    return Exported(os.fspath(folder), to, sizes, agreement, quantized)
+    return Exported(os.fspath(folder), to, sizes, agreement, quantized, () if shows is None else shows.skipped)
 
 
 def _written(

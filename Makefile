@@ -2,15 +2,29 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+TOOLS  := .venv-tools
 
-.PHONY: setup browser vendor demo test check lint types imports docs bench clean
+.PHONY: setup lock upgrade audit licences wheel-test browser vendor demo test slow check coverage mutation properties lint types imports docs bench clean
 
 setup: $(VENV)/.ready
 
-$(VENV)/.ready: pyproject.toml
+# Every version by the lock, every file by its hash.
+$(VENV)/.ready: pyproject.toml requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(BIN)/python tools/install.py dev --project
 	touch $@
+
+$(TOOLS)/.ready: requirements/tools.txt
+	$(PYTHON) -m venv $(TOOLS)
+	$(TOOLS)/bin/python tools/install.py tools
+	touch $@
+
+# The locks again, with as few changes as pyproject.toml asks for; `make upgrade` takes the newest of everything.
+lock: $(TOOLS)/.ready
+	$(TOOLS)/bin/python tools/locks.py
+
+upgrade: $(TOOLS)/.ready
+	$(TOOLS)/bin/python tools/locks.py --upgrade
 
 # A browser for the tests of pages, where Debian's packages can be installed; without one these tests are skipped.
 browser:
@@ -22,14 +36,44 @@ browser:
 vendor: setup
 	$(BIN)/python tools/vendor_onnxruntime_web.py
 
+# The archives that users get, tried where nothing of this checkout is; some minutes.
+wheel-test: setup
+	$(BIN)/python tools/archives.py
+
+# Known weaknesses of what is locked, by PyPI's own list; fails where the list cannot be asked.
+audit: $(TOOLS)/.ready
+	$(TOOLS)/bin/pip-audit --strict --disable-pip --no-deps --require-hashes \
+	  -r requirements/users.txt -r requirements/dev.txt -r requirements/tools.txt
+
+licences: $(TOOLS)/.ready
+	$(TOOLS)/bin/python tools/licences.py
+
 demo: setup
 	$(BIN)/tellapart demo --force
 
 # A file's tests share a process, and with it the classifiers that they train. One process more than two cores: many tests wait.
 WORKERS ?= 3
 test: setup
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not alone"
-	$(BIN)/python -m pytest -m alone tests/test_transfer.py
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone and not slow"
+	$(BIN)/python -m pytest -m alone tests/test_transfer.py tests/test_tuning.py
+
+# Tests that take long and try what others try in part: the notebook, large networks of others.
+slow: setup
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m slow
+
+# Lines and branches of what isn't a page, over the tests and the processes that they start; half as long again as these.
+coverage: setup
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not alone"; status=$$?; \
+	  $(BIN)/python -m coverage combine --quiet && $(BIN)/python -m coverage report --fail-under=95 && exit $$status
+
+# How many small wrong changes the tests notice: 25 minutes on two cores.
+mutation: setup
+	$(BIN)/python benchmarks/mutation.py
+
+# The property tests on fifty times as many examples, other ones each time.
+properties: setup
+	HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest -n $(WORKERS) tests/test_properties_*.py
 
 lint: setup
 	$(BIN)/ruff check .
@@ -44,13 +88,13 @@ imports: setup
 docs: setup
 	$(BIN)/python docs/check.py
 
-check: lint types imports docs test
+check: lint types imports docs test slow
 
 # Figures for the README and docs/benchmarks.md. DATA is a folder of class folders.
 DATA ?= ../shared/data/cats-and-dogs/training_set
-bench: setup
+bench: setup properties
 	$(BIN)/python benchmarks/tutorial.py --data $(DATA)
 	$(BIN)/python benchmarks/start.py
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache demo
+	rm -rf $(VENV) $(TOOLS) build dist .pytest_cache .ruff_cache demo .coverage .coverage.* mutants

@@ -1,7 +1,8 @@
 """Hold the documents to the code: `python docs/check.py`; with `--write` it renews docs/help.md first.
 
 Checked: the help text, that every module stands in the architecture and every dependency in its page, that links and
-pictures exist, and that every option named in a document is one of the command line's.
+pictures exist, that every option named in a document is one of the command line's, that every test, module and make
+target named in docs/reliability.md is there, that the locks fit pyproject.toml, and the list of licences the locks.
 """
 
 from __future__ import annotations
@@ -17,6 +18,10 @@ import click
 from tellapart.cli import cli
 
 ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+import licences
+import locks
+
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")]
 OF_OTHERS = {"--write", "--no-cov"}  # options that are neither the tool's nor a benchmark's
 
@@ -60,6 +65,11 @@ def problems() -> Iterator[str]:
         if name != "tellapart" and f"`{name}" not in named:
             yield f"docs/dependencies.md does not name {name}"
 
+    yield from locks.problems()
+    yield from licences.problems()
+
+    yield from unreliable()
+
     known = {"--help", "--version"}
     for script in ROOT.glob("benchmarks/**/*.py"):
         known |= set(re.findall(r"add_argument\(\s*\"(--[a-z-]+)\"", script.read_text()))
@@ -73,6 +83,21 @@ def problems() -> Iterator[str]:
                 yield f"{document.relative_to(ROOT)} points to {path}, which is not there"
         for option in sorted(set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) - known - OF_OTHERS):
             yield f"{document.relative_to(ROOT)} names the option {option}, which no command has"
+
+
+def unreliable() -> Iterator[str]:
+    """A sentence for each name in docs/reliability.md that stands for nothing."""
+    text = (ROOT / "docs/reliability.md").read_text()
+    for file, test in sorted(set(re.findall(r"`(test_\w+)::(\w+)`", text))):
+        path = ROOT / f"tests/{file}.py"
+        if not path.exists() or not re.search(rf"^def {test}\(", path.read_text(), re.MULTILINE):
+            yield f"docs/reliability.md names the test {file}::{test}, which is not there"
+    for script in sorted(set(re.findall(r"`?(?:python )?((?:benchmarks|tools|tests)/\w+\.py)", text))):
+        if not (ROOT / script).exists():
+            yield f"docs/reliability.md names {script}, which is not there"
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for target in sorted(set(re.findall(r"`make ([a-z-]+)", text)) - set(targets)):
+        yield f"docs/reliability.md names make {target}, which is not there"
 
 
 def main() -> None:

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 from PIL import Image, ImageDraw
 
+from tellapart import networks
 from tellapart.catalog import Catalog, Entry
 from tellapart.classifier import Classifier
 
-# A busy machine is no fault of what is tested.
-settings.register_profile("patient", deadline=None)
-settings.load_profile("patient")
+# A busy machine is no fault of what is tested, and the same examples each time let a test fail for what was changed
+# alone. HYPOTHESIS_PROFILE=long tries LONGER times as many where a test takes `examples`, other ones each time.
+settings.register_profile("patient", deadline=None, derandomize=True)
+settings.register_profile("long", deadline=None)
+# For mutants, whose smallest counterexample nobody reads.
+settings.register_profile("mutants", deadline=None, derandomize=True, phases=[Phase.explicit, Phase.generate])
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "patient")
+settings.load_profile(PROFILE)
+LONGER = 50
 
 # Options of a training that takes a second.
 TINY = [
@@ -37,6 +46,14 @@ TINY = [
     "float32",
 ]
 SHAPES = ("circles", "squares", "triangles")
+# Files of tests that take longest, the longest first.
+LONG = [
+    *("test_devices", "test_tuning", "test_rayworkers", "test_candidates", "test_studies", "test_places"),
+    *("test_transfer", "test_networks", "test_cli", "test_finetune", "test_offline", "test_training", "test_kills"),
+    *("test_demo", "test_keeping", "test_layouts", "test_bad_input", "test_serve", "test_repeating", "test_serve_page"),
+    *("test_faults", "test_pipeline", "test_hostile_bundles", "test_report_browser", "test_graphs", "test_backbones"),
+    *("test_crossvalidation", "test_export_tfprocess", "test_examples"),
+]
 
 
 def draw(shape: str, seed: int, size: tuple[int, int] = (72, 56)) -> Image.Image:
@@ -54,6 +71,11 @@ def draw(shape: str, seed: int, size: tuple[int, int] = (72, 56)) -> Image.Image
     else:
         pen.polygon([(x, y + side), (x + side, y + side), (x + side // 2, y)], colour)
     return image
+
+
+def examples(n: int) -> settings:
+    """How many examples a property is tried on."""
+    return settings(max_examples=n * (LONGER if PROFILE == "long" else 1))
 
 
 def fill(folder: Path, shapes: tuple[str, ...] = SHAPES[:2], n: int = 40, first: int = 0) -> Path:
@@ -86,6 +108,43 @@ def listed(*groups: tuple[str | None, str, str, int, int]) -> Catalog:
     return Catalog("p", "splits", classes, tuple(entries), (), ())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long files first, so that no process is left alone with one at the end; and a mark for what trains the shared
+    classifier first: `-m "not trained"` runs the rest in seconds."""
+    items.sort(key=lambda item: LONG.index(item.path.stem) if item.path.stem in LONG else len(LONG))
+    for item in items:
+        if "trained" in getattr(item, "fixturenames", ()):
+            item.add_marker("trained")
+
+
+class Written:
+    """A network's `.keras` file, written in this process: what `kerasfile` does in one of its own, tried in
+    test_backbones, takes as long as many a test for loading Keras alone."""
+
+    def __init__(self, backbone: str, size_px: int) -> None:
+        self._asked = backbone, size_px
+
+    def __enter__(self) -> Written:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def write(self, head: Any, tensors: dict[str, np.ndarray] | None = None) -> bytes:
+        from tellapart import backbones, graphs
+
+        body = backbones.network(backbones.known(self._asked[0]), self._asked[1], *([tensors] if tensors else []))
+        return graphs.keras_file(backbones.with_head(body, head))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def keras_here() -> Iterator[None]:
+    """See `Written`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(networks, "kerasfile", SimpleNamespace(Writer=Written))
+        yield
+
+
 @pytest.fixture(scope="session")
 def make_photos() -> Callable[..., Path]:
     """`fill`, for tests that need a folder of their own."""
@@ -97,6 +156,20 @@ def interruptible() -> None:
     """A suite that a shell started in the background ignores interrupts; the tests of Ctrl-C need them."""
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(autouse=True)
+def as_it_was() -> Iterator[None]:
+    """A command that a test runs in this process sets what its own process would keep: the next test has not got it."""
+    before = dict(os.environ)
+    yield
+    for name in before.keys() | os.environ.keys():
+        if name == "PYTEST_CURRENT_TEST" or os.environ.get(name) == before.get(name):
+            continue
+        if name in before:
+            os.environ[name] = before[name]
+        else:
+            del os.environ[name]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -30,7 +30,11 @@ class Served:
                 stderr=err,
                 env=os.environ | {"PYTHONUNBUFFERED": "1"} | (environment or {}),
             )
-        self.url = self._wait()
+        try:
+            self.url = self._wait()
+        except BaseException:
+            self._end()
+            raise
         self.port = int(self.url.rsplit(":", 1)[1])
         self.client = httpx.Client(base_url=self.url, timeout=TIMEOUT_S, trust_env=False)
 
@@ -88,7 +92,11 @@ class Served:
         try:
             return self.process.wait(TIMEOUT_S)
         finally:
-            self.process.kill()
+            self._end()
+
+    def _end(self) -> None:
+        self.process.kill()
+        self.process.wait()
 
 
 def received(connection: socket.socket) -> bytes:

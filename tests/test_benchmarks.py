@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import signal
 import subprocess
 import sys
 import time
@@ -206,9 +207,10 @@ def test_memory_is_that_of_all_processes_together() -> None:
 
 def test_a_command_past_its_limit_is_ended(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
-    start = time.perf_counter()
+    start, handler = time.perf_counter(), signal.getsignal(signal.SIGTERM)
     command = [sys.executable, "-c", "import time; print('begun', flush=True); time.sleep(60)"]
     assert measure.run(command, log=log, limit_s=1.5).status == -9
+    assert signal.getsignal(signal.SIGTERM) == handler
     assert time.perf_counter() - start < 20
     assert measure.tail(log) == "begun"
 

@@ -108,7 +108,7 @@ def test_chance_explains_the_error_of_true_probabilities() -> None:
 
 def test_it_is_fast() -> None:
     probabilities, labels = answers(2000, 10)
-    start = time.perf_counter()
+    start = time.process_time()  # what else the machine does is no fault of it
     bootstrap.intervals(probabilities, labels)
-    assert time.perf_counter() - start < 1.5
+    assert time.process_time() - start < 1.5
     assert not bootstrap.by_draws(*answers(100_000, 10))

@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import sys
+import threading
 import tracemalloc
 import unicodedata
 from collections.abc import Callable
@@ -374,6 +375,28 @@ def test_what_is_no_regular_file_is_skipped_without_waiting(pets: Tree, monkeypa
         "dogs/socket.png": "not a regular file (a socket)",
     }
     assert note(found, "1 other file passed over")
+
+
+def test_a_pipe_that_takes_a_file_s_place_is_neither_waited_for_nor_read(tmp_path: Path) -> None:
+    """After the folder was listed: nothing told of it any more."""
+    for name in ("empty", "full"):
+        os.mkfifo(tmp_path / name)
+    held = os.open(tmp_path / "full", os.O_RDWR)
+    os.write(held, b"GIF89a")
+    waited = threading.Event()
+
+    def end_waiting() -> None:
+        waited.set()
+        os.close(os.open(tmp_path / "empty", os.O_WRONLY))
+
+    rescue = threading.Timer(5, end_waiting)
+    rescue.start()
+    for name in ("empty", "full"):
+        assert files.candidate(files.Child(name, str(tmp_path / name), False, False, None)) is None
+    rescue.cancel()
+    assert not waited.is_set()
+    assert os.read(held, 100) == b"GIF89a"
+    os.close(held)
 
 
 def test_a_folder_with_a_picture_extension_is_a_folder(pets: Tree) -> None:
@@ -1123,6 +1146,11 @@ def test_a_row_without_a_group_and_one_with_two(shelf: Tree) -> None:
     assert [(entry.label, entry.group) for entry in found.entries] == [("cat", None), ("dog", "a")]
     assert note(found, "1 group of pictures; 1 picture without a group")
     assert note(found, "1 row giving a picture another group than a row before: the first counts")
+
+
+def test_a_group_in_two_unicode_forms_is_one(shelf: Tree) -> None:
+    path = table(shelf, "path,label,who\none,cat,Zo\u00eb\nfour,dog,Zoe\u0308\n")
+    assert [entry.group for entry in scan(shelf.root, labels=path, group="who").entries] == ["Zo\u00eb"] * 2
 
 
 def test_group_needs_a_column_of_a_table(shelf: Tree) -> None:

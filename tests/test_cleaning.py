@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tellapart import cache, cleaning, copies, moves
+from tellapart import cleaning, copies, leftovers, moves
 from tellapart.cleaning import MARK, apply
 from tellapart.errors import InputError, OutputError
 from tellapart.moves import Move
@@ -320,16 +320,16 @@ def test_a_killed_run_leaves_no_half_copy_and_the_next_takes_its_leftovers_away(
     )
     process = subprocess.Popen([sys.executable, "-c", script, str(photos), str(path), str(tmp_path / "clean")])
     deadline = time.monotonic() + 30
-    while time.monotonic() < deadline and len(list(tmp_path.glob(".building-*/**/*.png"))) < 3:
+    while time.monotonic() < deadline and len(list(tmp_path.glob(".clean.*.tmp/**/*.png"))) < 3:
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert len(list(tmp_path.glob(".building-*"))) == 1
+    assert len(list(tmp_path.glob(".clean.*.tmp"))) == 1
     assert not (tmp_path / "clean").exists()
-    stranger = tmp_path / cache.private_name("building")  # of a process that lives, and without our mark
+    stranger = tmp_path / leftovers.temporary("clean")  # of a process that lives
     stranger.mkdir()
     assert apply(photos, path, tmp_path / "clean").kept == 6
-    assert list(tmp_path.glob(".building-*")) == [stranger]
+    assert list(tmp_path.glob(".clean.*.tmp")) == [stranger]
     assert state(photos) == before
 
 

@@ -174,3 +174,10 @@ def test_sides_grow_in_three_steps_by_hand() -> None:
 
 def test_the_tutorials_pictures_and_those_of_networks_of_ones_own_do_not_grow() -> None:
     assert config.TUTORIAL.grow_from == config.OWN.grow_from == 1
+
+
+@pytest.mark.parametrize("seed", [-1, 10**18, 10**400, True, 1.5])
+def test_a_seed_that_a_bundle_cannot_keep_is_refused(seed) -> None:
+    with pytest.raises(SettingsError, match="--seed must be a whole number from 0 to"):
+        config.checked_seed(seed)
+    assert config.checked_seed(10**18 - 1) == 10**18 - 1

@@ -24,6 +24,7 @@ def small(tmp_path_factory: pytest.TempPathFactory, make_photos) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_no_network_answers_what_it_learned_from(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By the sides of each fold as they are learned from; copies stand on one side together."""
     learn, folds = pipeline.learn, []

@@ -1,12 +1,13 @@
 """Diagrams as SVG: where things lie, and what they tell in words."""
 
 import math
+import re
 import xml.etree.ElementTree as ET
 
 import pytest
 
 from tellapart import diagrams
-from tellapart.diagrams import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Share
+from tellapart.diagrams import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, Dot, Share
 
 HOSTILE = '"><script>alert(1)</script>&'
 WIDE, HIGH = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
@@ -79,3 +80,36 @@ def test_an_interval_lies_over_its_bar():
 
 def test_a_key_is_drawn_as_its_line():
     assert ET.fromstring(diagrams.key("b"))[0].get("class") == "line b"
+
+
+def test_dots_lie_where_their_numbers_are() -> None:
+    some = [Dot(1, 0.6), Dot(3, 1.0, "taken", "trial <3>")]
+    chart = diagrams.dots(some, x_name="trial", best=[(1, 0.6), (3, 1.0)], level=0.8, told="Two & more")
+    circles = re.findall(r'<circle class="dot ([a-z]*)" cx="([\d.]+)" cy="([\d.]+)" r="([\d.]+)">', chart)
+    assert [circle[0] for circle in circles] == ["", "taken"]
+    (x1, y1), (x3, y3) = ((float(x), float(y)) for _, x, y, _ in circles)
+    wide = diagrams.WIDTH - diagrams.LEFT - diagrams.RIGHT
+    assert x3 - x1 == pytest.approx(wide * 2 / (2 * 1.08), abs=0.02)  # a twenty-fifth of room on either side
+    assert (y1, y3) == (diagrams.HEIGHT - diagrams.BOTTOM, diagrams.TOP)
+    assert "<title>trial &lt;3&gt;</title>" in chart
+    assert 'aria-label="Two &amp; more"' in chart
+    middle = diagrams.short((diagrams.HEIGHT - diagrams.BOTTOM + diagrams.TOP) / 2)
+    assert re.search(rf'<path class="even" d="M{diagrams.LEFT} {middle}L', chart)
+
+
+def test_dots_on_a_scale_of_doublings_and_by_name() -> None:
+    chart = diagrams.dots([Dot(1, 0.9), Dot(2, 0.9), Dot(4, 0.9)], x_name="cost", logarithmic=True, told="t")
+    xs = [float(x) for x in re.findall(r'<circle class="dot " cx="([\d.]+)"', chart)]
+    assert xs[1] - xs[0] == pytest.approx(xs[2] - xs[1], abs=0.02)
+    chart = diagrams.dots([Dot(0, 0.9), Dot(1, 0.9)], x_name="kind", names=["a<", "b"], told="t")
+    xs = [float(x) for x in re.findall(r'<circle class="dot " cx="([\d.]+)"', chart)]
+    quarter = (diagrams.WIDTH - diagrams.LEFT - diagrams.RIGHT) / 4
+    assert xs == pytest.approx([diagrams.LEFT + quarter, diagrams.LEFT + 3 * quarter])
+    assert ">a&lt;</text>" in chart
+
+
+def test_strands_end_in_a_dot_of_their_kind() -> None:
+    chart = diagrams.strands([("pruned", [(0.5, 0.5)]), ("taken", [(0.5, 0.5), (1.0, 1.0)])], x_name="share", told="t")
+    assert re.findall(r'class="strand (\w+)"', chart) == ["pruned", "taken"]
+    ends = re.findall(r'<circle class="dot (\w+)" cx="([\d.]+)" cy="([\d.]+)"', chart)
+    assert ends[1] == ("taken", str(diagrams.WIDTH - diagrams.RIGHT), str(diagrams.TOP))

@@ -1,6 +1,5 @@
 """By what pictures are divided."""
 
-import math
 from pathlib import Path
 
 import numpy as np
@@ -59,18 +58,16 @@ def test_what_is_seen_of_a_picture(photos: Path) -> None:
     looks = divisions.Looks()
     square = np.zeros((8, 8, 3), np.uint8)
     square[..., 1] = 255
-    looks.look(str(photos / "3.png"), square)
+    looks.look(str(photos / "3.png"), square, 23)
     assert looks.shorter_px == {str(photos / "3.png"): 23}
     assert looks.brightness[str(photos / "3.png")] == pytest.approx(58.7)
-    looks.look("gone.png", square)
-    assert math.isnan(looks.shorter_px["gone.png"])
 
 
 def test_all_that_divides(photos: Path) -> None:
     catalog, table, paths = read(photos)
     looks = divisions.Looks()
     for i, path in enumerate(paths):
-        looks.look(path, np.full((4, 4, 3), 2 * i + 5, np.uint8))
+        looks.look(path, np.full((4, 4, 3), 2 * i + 5, np.uint8), 20 + i)
     labels = [i % 2 for i in range(40)]
     found = divisions.of(paths, labels, catalog, looks, table)
     assert list(found) == ["site", "size", "brightness"]  # no folders below

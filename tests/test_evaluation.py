@@ -210,3 +210,11 @@ def test_the_worst_part_is_the_surely_worst() -> None:
 
 def test_a_sound_test_has_no_warnings() -> None:
     assert many(2000).warnings == ()
+
+
+def test_a_bundle_keeps_no_matrix_that_would_make_it_unreadable() -> None:
+    """Written, the three matrices of 2,000 classes would be more than a manifest may hold."""
+    for n, kept in ((500, True), (501, False)):
+        some = Evaluation(tuple(map(str, range(n))), np.eye(n), np.arange(n), tuple(map(str, range(n))))
+        assert ("confusion_matrix" in some.record()) == kept
+        assert some.as_dict()["confusion_matrix"] == np.eye(n).tolist()

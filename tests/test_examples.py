@@ -56,6 +56,7 @@ def share(percent: str) -> float:
     return float(percent) / 100
 
 
+@pytest.mark.slow
 def test_nothing_is_complained_about(executed: dict[str, dict]) -> None:
     """Every output is a result or plain print: no warning, no traceback, no hint of a library."""
     for name, cell in executed.items():
@@ -64,6 +65,7 @@ def test_nothing_is_complained_about(executed: dict[str, dict]) -> None:
             assert output.get("name", "stdout") == "stdout", (name, output["text"])
 
 
+@pytest.mark.slow
 def test_the_catalog_says_how_it_reads_the_folders(executed: dict[str, dict]) -> None:
     said = text(executed["catalog_code"])
     assert "600 files, read as splits: cats, dogs; 0 not used" in said
@@ -75,6 +77,7 @@ def test_the_catalog_says_how_it_reads_the_folders(executed: dict[str, dict]) ->
     assert "('cats', 'dogs') {'cats': 0, 'dogs': 1}\n{'dogs': 0, 'kittens': 1}" in text(executed["indices"])
 
 
+@pytest.mark.slow
 def test_exchanged_folders_train_on_the_smaller_one(executed: dict[str, dict]) -> None:
     said = text(executed["swapped_code"])
     assert re.search(r"as named +trains on +432 pictures, tests on +120\n", said)
@@ -84,6 +87,7 @@ def test_exchanged_folders_train_on_the_smaller_one(executed: dict[str, dict]) -
     assert share(named[0]) > share(exchanged[0]) + 0.1
 
 
+@pytest.mark.slow
 def test_network_and_recipe_are_the_articles(executed: dict[str, dict]) -> None:
     # 3·3·3·32 + 32, 3·3·32·64 + 64, 14·14·64·128 + 128, 128 + 1
     assert f"{896 + 18_496 + 1_605_760 + 129:,} weights" in text(executed["network_code"])
@@ -95,6 +99,7 @@ def test_network_and_recipe_are_the_articles(executed: dict[str, dict]) -> None:
     assert {name: recipe[name] for name in expected} == expected
 
 
+@pytest.mark.slow
 def test_todays_rate_hardly_learns(executed: dict[str, dict]) -> None:
     said = text(executed["rate_code"])
     assert "has a rate of 0.001" in said
@@ -103,10 +108,12 @@ def test_todays_rate_hardly_learns(executed: dict[str, dict]) -> None:
     assert abs(int(less["0.001"])) < 3
 
 
+@pytest.mark.slow
 def test_what_the_article_calls_is_gone(executed: dict[str, dict]) -> None:
     assert re.findall(r": (\w+)$", text(executed["gone_code"]), re.MULTILINE) == ["False", "False"]
 
 
+@pytest.mark.slow
 def test_an_epoch_has_as_many_steps_as_batches(executed: dict[str, dict]) -> None:
     said = text(executed["steps_code"])
     assert "432 pictures / 32 = 13.5: 14 steps, the last one with 16 pictures" in said
@@ -114,6 +121,7 @@ def test_an_epoch_has_as_many_steps_as_batches(executed: dict[str, dict]) -> Non
     assert "asked for 8,000 steps, Keras did 14 and said:\n  Your input ran out of data\n" in said
 
 
+@pytest.mark.slow
 def test_the_gap_is_named_with_its_numbers(executed: dict[str, dict]) -> None:
     said = text(executed["gap_code"])
     assert "a gap of 22 points; 77 % of 2,000 is 75.1% to 78.8%" in said
@@ -124,6 +132,7 @@ def test_the_gap_is_named_with_its_numbers(executed: dict[str, dict]) -> None:
     assert gap > 2
 
 
+@pytest.mark.slow
 def test_one_picture_unscaled_hides_the_comparison_with_one(executed: dict[str, dict]) -> None:
     """Unscaled the answer is 1 itself and `== 1` holds; scaled it is below 1, and the same code says cat."""
     unscaled, scaled = re.findall(r"is ([\d.]+), by `== 1` a (\w+)", text(executed["single_code"]))
@@ -131,6 +140,7 @@ def test_one_picture_unscaled_hides_the_comparison_with_one(executed: dict[str, 
     assert scaled[1] == "cat"
 
 
+@pytest.mark.slow
 def test_forgetting_the_scaling_makes_every_answer_extreme(executed: dict[str, dict]) -> None:
     found = re.findall(
         r"(\d+)% of the answers .*, loss ([\d.]+); right by `== 1` ([\d.]+)%, by `> 0.5` ([\d.]+)%",
@@ -143,6 +153,7 @@ def test_forgetting_the_scaling_makes_every_answer_extreme(executed: dict[str, d
     assert scaled[3] > scaled[2] + 20
 
 
+@pytest.mark.slow
 def test_results_show_as_tables_and_pictures(executed: dict[str, dict]) -> None:
     shown = executed["evaluate_code"]["outputs"][0]["data"]["text/html"]
     assert "Accuracy" in shown
@@ -159,6 +170,7 @@ def test_results_show_as_tables_and_pictures(executed: dict[str, dict]) -> None:
     assert text(executed["train_code"]).endswith(" kept)")  # one line beside the picture, not every number
 
 
+@pytest.mark.slow
 def test_every_file_of_a_folder_has_its_answer(executed: dict[str, dict]) -> None:
     lines = text(executed["folder_code"]).splitlines()
     assert [line.split()[0] for line in lines[:5]] == ["0.jpg", "1.jpg", "2.jpg", "3.jpg", "4.jpg"]
@@ -166,6 +178,7 @@ def test_every_file_of_a_folder_has_its_answer(executed: dict[str, dict]) -> Non
     assert "HTML" in lines[4]
 
 
+@pytest.mark.slow
 def test_the_command_line_says_the_same(executed: dict[str, dict]) -> None:
     accuracy = re.search(r"Accuracy (\S+%)", executed["evaluate_code"]["outputs"][0]["data"]["text/html"]).group(1)
     said = text(executed["shell_code"])
@@ -174,6 +187,7 @@ def test_the_command_line_says_the_same(executed: dict[str, dict]) -> None:
     assert f"dataset/single_prediction/cat_or_dog_1.jpg: {answer[1]} {answer[2]}" in said.replace("\\", "/")
 
 
+@pytest.mark.slow
 def test_deeper_networks_are_told_with_their_intervals(executed: dict[str, dict]) -> None:
     rows = re.findall(r"([\d,]+) weights, test accuracy [\d.]+% \(95 % sure: ", text(executed["deeper_code"]))
     # A third convolution leaves 6·6·128 features for 256 units.

@@ -1,22 +1,25 @@
 """From a bundle to a folder that answers by itself, or to nothing at all."""
 
 import dataclasses
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
 from onnx import numpy_helper
 from PIL import Image
 
+import hostilebundles
 from conftest import draw
 from tellapart import bundle as bundles
 from tellapart import golden, strangers
 from tellapart.classifier import Classifier
 from tellapart.cli import main
-from tellapart.errors import ExportError, MissingPackageError, OutputError, SettingsError
+from tellapart.errors import BundleError, ExportError, MissingPackageError, OutputError, SettingsError
 from tellapart.export import formats, onnxgraph, openvinofolder, sampletext
 
 CONTENTS = {"onnx": {"model.onnx"}, "openvino": {"model.xml", "model.bin"}}
@@ -46,6 +49,19 @@ def test_the_folder_answers_as_the_classifier_does(trained, tmp_path, to):
         assert row["reason"] == expected.reason
         assert row["probability"] == pytest.approx(expected.probability, abs=1e-3)
         assert row["probabilities"] == pytest.approx(expected.probabilities, abs=1e-3)
+
+
+@pytest.mark.parametrize("to", ["onnx", "openvino", "web"])
+def test_a_graph_that_is_not_safe_goes_to_no_runtime(to, tmp_path, monkeypatch):
+    """A bundle that nobody has answered with before: `load` would have refused it."""
+    (hostile,) = [case for case in hostilebundles.graphs() if case.name == "weights in another file"]
+    with zipfile.ZipFile(io.BytesIO(hostile.content)) as archive:
+        bundle = hostilebundles.good(model_onnx=archive.read("model.onnx"))
+    monkeypatch.setattr(onnxgraph.onnx, "load_from_string", lambda _: pytest.fail("it was opened"))
+    monkeypatch.setattr(openvinofolder, "save", lambda *_: pytest.fail("OpenVINO was given it"))
+    with pytest.raises(BundleError, match=hostile.says):
+        formats.module(formats.find(to)).write(bundle, tmp_path, calibration=None)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_picture_lying_on_its_side_and_one_seen_through_are_read_alike(trained, tmp_path):

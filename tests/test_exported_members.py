@@ -16,7 +16,7 @@ def test_the_public_names() -> None:
     assert tellapart.__all__ == [
         "Augmentation", "Classifier", "Comparison", "Datasets", "Evaluation", "Finding", "Findings", "Prediction",
         "TellapartError", "__version__", "apply", "check", "datasets", "load", "plan", "report", "sheet",
-        "show_augment", "train",
+        "show_augment", "train", "tune",
     ]  # fmt: skip
     assert dir(tellapart) == tellapart.__all__
 

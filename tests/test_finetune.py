@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from tellapart import api, backbones, features, finetune, mirrors, networks
+from tellapart import api, backbones, choices, features, finetune, mirrors, networks, toptraining
 from tellapart import catalog as catalogs
 from tellapart.backbones import BACKBONES, Head
 from tellapart.engine import EMBEDDING, FEATURE_MAP, Engine
@@ -98,7 +98,7 @@ def test_every_side_is_answered_by_the_tuned_graph(tuned):
 
 
 def test_the_frozen_network_stays_where_it_is_better(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(finetune, "RATE", 10.0)  # which ruins it
+    monkeypatch.setattr(toptraining, "RATE", 10.0)  # which ruins it
     monkeypatch.setattr(finetune, "EPOCHS", 1)
     got = api.train(photos, fine_tune=True, cache=tmp_path, **SETTINGS)
     record = got.report["training"]["fine_tuned"]
@@ -177,6 +177,57 @@ def test_where_nothing_is_done(wish, right, n, left_s, said, tmp_path):
     assert extractor.way is None  # it did not even begin
 
 
+def test_a_plan_is_kept_to(monkeypatch, tmp_path):
+    """Measured anew each time, the same training would be tuned once and once not, on a busy machine."""
+    about = finetune.about(LITE0, HOW.size_px)
+    extractor = features.Extractor(networks.find(LITE0.name, HOW.size_px), tmp_path)
+
+    def run(limit_s: float) -> str:
+        monkeypatch.setattr(finetune, "MOST_S", limit_s)
+        return finetune.run(job(25), LITE0, HOW, extractor, wish="auto", seed=0, cache=tmp_path).reason
+
+    with choices.noted() as notes:
+        assert run(1.0) == "There was no time to fine-tune"
+    assert notes.made == {about: finetune.NOTHING}
+    monkeypatch.setattr(finetune, "_cut", lambda *_: pytest.fail("was measured again"))
+    assert "would take long" in run(1000.0)
+    with choices.noted({about: finetune.NOTHING}):  # also where the cache knows nothing
+        extractor = features.Extractor(networks.find(LITE0.name, HOW.size_px), tmp_path / "other")
+        assert "would take long" in run(1000.0)
+
+
+def test_a_budget_neither_keeps_to_a_plan_nor_makes_one_for_others(monkeypatch, tmp_path):
+    """What there was no time for once is no choice for a run that has more of it."""
+    extractor = features.Extractor(networks.find(LITE0.name, HOW.size_px), tmp_path)
+
+    def run(left_s: float | None) -> str:
+        deadline = None if left_s is None else time.monotonic() + left_s
+        how = {"wish": "auto", "seed": 0, "cache": tmp_path, "deadline": deadline}
+        return finetune.run(job(25), LITE0, HOW, extractor, **how).reason
+
+    assert run(5) == "There was no time to fine-tune"
+    assert not (tmp_path / choices.NAME).exists()
+    monkeypatch.setattr(finetune, "MOST_S", 1.0)
+    assert run(None) == "There was no time to fine-tune"
+    assert (tmp_path / choices.NAME).exists()
+
+    class MeasuredError(Exception):
+        pass
+
+    def measured(*_: object) -> None:
+        raise MeasuredError
+
+    monkeypatch.setattr(finetune, "_cut", measured)
+    with pytest.raises(MeasuredError):
+        run(1000)
+
+
+@pytest.mark.parametrize("plan", ["", "0 epochs over 5 pictures", "3 epochs", "3 epochs over 5 pictures\n"])
+def test_a_plan_that_is_none_is_not_kept_to(plan):
+    assert not finetune._is_plan(plan)
+    assert finetune._is_plan("3 epochs over 50 pictures")
+
+
 def test_an_interrupt_keeps_the_frozen_network(photos, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -187,6 +238,7 @@ def test_an_interrupt_keeps_the_frozen_network(photos, tmp_path, monkeypatch):
     assert "kept frozen" in got.report["plan"]["reason"]
 
 
+@pytest.mark.slow
 def test_time_that_runs_out_ends_the_training():
     steps = finetune.Steps(finetune.top(LITE0, 64, small_head(2)), finetune._factors(finetune.BLOCKS), 0)
     values = np.random.default_rng(0).random((40, 2, *finetune.cut_shape(LITE0, 64))).astype(np.float16)
@@ -213,3 +265,11 @@ def test_the_graph_takes_other_weights():
     np.testing.assert_allclose(outputs.embedding, 2.0)
     by_keras = backbones.with_head(backbones.network(LITE0, 64, tensors), small_head()).predict(pixels(), verbose=0)
     np.testing.assert_allclose(by_keras, outputs.logits, atol=1e-3)
+
+
+def test_steps_that_devices_share_have_the_rate_that_was_asked_for() -> None:
+    head = Head(np.zeros((1280, 2), np.float32), np.zeros(2, np.float32))
+    steps = finetune.shared(backbones.known("efficientnet-lite0"), 32, head, 0, "float32", 0.0123)
+    steps._compile(10)
+    highest = max(float(steps.model.optimizer._learning_rate(step)) for step in range(10))
+    assert highest == pytest.approx(0.0123, rel=0.05)

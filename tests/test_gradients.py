@@ -97,7 +97,8 @@ def test_gradient_is_what_small_changes_measure(name: str) -> None:
     slope = way.back(known, weights)
 
     behind = [each for each in read.nodes if each.outputs[0] not in ("raw", "inner")]
-    end = session(graphfile.written(read, behind, [graphfile.value("inner")], [read.outputs["logits"]]), threads=1)
+    given = graphfile.value("inner", [None, *slope.shape[1:]])
+    end = session(graphfile.written(read, behind, [given], [read.outputs["logits"]]), threads=1)
 
     def answer(inner_map: np.ndarray) -> float:
         return float((end.run(None, {"inner": inner_map})[0] * weights).sum())

@@ -1,13 +1,18 @@
 """The graph that answers equals the network that was trained."""
 
+import io
+import json
+import re
+import zipfile
+
 import keras
 import numpy as np
 import pytest
 from keras import layers
 
-from tellapart import config, graphs, metrics, models
+from tellapart import config, graphs, kerasmodels, metrics, models
 from tellapart.engine import Engine
-from tellapart.errors import InputError
+from tellapart.errors import BundleError, InputError
 
 SIZE_PX = 32
 
@@ -35,6 +40,22 @@ def nested(n_classes: int) -> keras.Model:
     pixels = keras.Input((SIZE_PX, SIZE_PX, 3))
     pooled = layers.GlobalMaxPooling2D()(backbone(layers.Rescaling(1 / 255)(pixels)))
     return keras.Model(pixels, layers.Dense(n_classes, activation="softmax")(pooled))
+
+
+def normalising() -> keras.Model:
+    """With the layer that learns mean and variance of each channel, once at the top and once in a model inside."""
+    inside = keras.Input((SIZE_PX, SIZE_PX, 3))
+    backbone = keras.Model(inside, layers.Conv2D(4, 3)(layers.Normalization(name="inner")(inside)), name="backbone")
+    pixels = keras.Input((SIZE_PX, SIZE_PX, 3))
+    scaled = layers.Normalization(name="outer")(pixels)
+    model = keras.Model(pixels, layers.Dense(3)(layers.GlobalMaxPooling2D()(backbone(scaled))))
+    for layer, mean, variance in (
+        (model.get_layer("outer"), (120, 90, 60), (900, 1600, 2500)),
+        (backbone.get_layer("inner"), (0.1, 0.2, 0.3), (2, 3, 4)),
+    ):
+        layer.set_weights([np.float32(mean), np.float32(variance), *layer.get_weights()[2:]])
+        layer.finalize_state()
+    return model
 
 
 NETWORKS = {
@@ -72,6 +93,22 @@ NETWORKS = {
     ),
     "softmax through a linear layer": lambda: (
         sequential(layers.Flatten(), layers.Dense(3), layers.Softmax(), layers.Activation("linear")),
+        3,
+    ),
+    "a layer of the name that Keras would give": lambda: (
+        sequential(layers.Flatten(name="flatten"), layers.Dense(3, name="dense")),
+        3,
+    ),
+    "GELU": lambda: (
+        sequential(layers.Activation("gelu"), layers.GlobalAveragePooling2D(), layers.Dense(3)),
+        3,
+    ),
+    "pixels normalised by statistics": lambda: (normalising(), 3),
+    "convolutions in groups and by channel": lambda: (
+        sequential(
+            layers.Conv2D(8, 3, groups=2, padding="same"), layers.Conv2D(8, 7, groups=8, padding="same", strides=2),
+            layers.GlobalAveragePooling2D(), layers.Dense(3),
+        ),
         3,
     ),
     "no bias": lambda: (sequential(layers.Flatten(), layers.Dense(3, use_bias=False)), 3),
@@ -148,6 +185,38 @@ def test_embedding_and_feature_map_are_those_of_the_layers(pixels: np.ndarray) -
     np.testing.assert_allclose(engine.feature_map(pixels), pooled, atol=1e-4)
 
 
+def test_statistics_of_pixels_survive_the_copy_in_float32(pixels: np.ndarray) -> None:
+    model = normalising()
+    expected = model.predict(pixels.astype("float32"), verbose=0)
+    np.testing.assert_allclose(
+        graphs.in_float32(model).predict(pixels.astype("float32"), verbose=0), expected, atol=1e-5
+    )
+
+
+def test_a_saved_network_has_no_time_and_no_address_in_it(monkeypatch) -> None:
+    def made() -> bytes:
+        policy = keras.DTypePolicy("float32")  # what two layers share, Keras names by its address
+        body = [
+            layers.Conv2D(2, 3, name="a", dtype=policy),
+            layers.Flatten(name="f"),
+            layers.Dense(2, name="b", dtype=policy),
+        ]
+        network = keras.Sequential([keras.Input((8, 8, 3), name="pixels"), *body], name="n")
+        network.set_weights([np.ones(each.shape) for each in network.get_weights()])
+        return graphs.keras_file(network)
+
+    one = made()
+    kept = [keras.DTypePolicy("float32") for _ in range(50)]  # so that the next one has another address
+    with zipfile.ZipFile(io.BytesIO(one)) as archive:
+        told = archive.read("config.json").decode()
+        numbers = re.findall(r'"shared_object_id": (\d+)', told)
+        assert numbers
+        assert max(map(int, numbers)) <= len(numbers)
+        assert json.loads(archive.read("metadata.json"))["date_saved"] == "1980-01-01@00:00:00"
+    assert made() == one
+    assert len(kept) == 50
+
+
 def test_the_same_network_gives_the_same_bytes() -> None:
     model = residual(2)
     assert graphs.to_onnx(model) == graphs.to_onnx(model)
@@ -214,6 +283,55 @@ def test_networks_that_cannot_be_used_are_named(model, says: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        (lambda: sequential(layers.Reshape((-1, 4)), layers.GRU(3), layers.Dense(3)), r"got GRU of keras\.layers"),
+        (lambda: sequential(layers.Flatten(), layers.Dense(3, kernel_initializer=own)), "got own of builtins"),
+        (lambda: through(keras.ops.erfinv), r"got Erfinv of keras\.src\.ops\.math"),
+        (lambda: Named(*ends(sequential(layers.Flatten(), layers.Dense(3)))), "got Named of "),
+    ],
+)
+def test_a_network_whose_bundle_could_not_be_opened_again_is_refused_before_it_is_trained(model, says: str) -> None:
+    """The list that the file in a bundle is opened by, `kerasclasses`, is that of a network to be trained."""
+    made = model()
+    with pytest.raises(InputError, match=f"must be made of what its bundle is opened with again, .*; {says}") as error:
+        graphs.check(made, 3)
+    assert "\n" not in str(error.value)
+    with pytest.raises((BundleError, TypeError)):  # TypeError: Keras itself cannot make it again
+        kerasmodels.of_bundle(graphs.keras_file(graphs.in_float32(made)))
+
+
+def own(shape, dtype=None):
+    """An initializer of one's own."""
+    return keras.ops.zeros(shape, dtype)
+
+
+class Named(keras.Model):
+    """A functional network of a class of its own."""
+
+
+def ends(model: keras.Model) -> tuple[object, object]:
+    return model.inputs[0], model.outputs[0]
+
+
+def through(operation) -> keras.Model:
+    pixels = keras.Input((SIZE_PX, SIZE_PX, 3))
+    pooled = layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 510)(pixels))
+    return keras.Model(pixels, layers.Dense(3)(operation(pooled)))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_file_of_a_network_that_was_taken_can_be_opened_again(name: str) -> None:
+    model = NETWORKS[name]()[0]
+    model.compile("sgd", loss=lambda truth, told: told)  # what it was compiled with is nobody's business
+    graphs.check(model, NETWORKS[name]()[1])
+    assert model.compiled
+    opened = kerasmodels.of_bundle(graphs.keras_file(graphs.in_float32(model)))
+    for mine, theirs in zip(opened.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+
+
 def test_one_unit_is_for_two_classes_and_a_sigmoid() -> None:
     one = sequential(layers.Flatten(), layers.Dense(1))
     graphs.check(one, 2)
@@ -275,9 +393,8 @@ def test_a_compiled_network_stays_compiled_and_its_copy_is_not() -> None:
 
 
 def test_a_network_that_cannot_be_exported_is_refused_before_it_is_trained() -> None:
-    pixels = keras.Input((SIZE_PX, SIZE_PX, 3))
-    pooled = layers.GlobalAveragePooling2D()(layers.Rescaling(1 / 510)(pixels))
-    model = keras.Model(pixels, layers.Dense(2)(keras.ops.erfinv(pooled)))  # ONNX has no inverse error function
+    # ONNX has no such resampling.
+    model = sequential(layers.Resizing(8, 8, interpolation="lanczos3"), layers.Flatten(), layers.Dense(2))
     graphs.check(model, 2)
     with pytest.raises(InputError, match="must be one that Keras can export to ONNX"):
         graphs.check_export(model)

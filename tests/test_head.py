@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -68,9 +70,9 @@ def test_the_scaling_is_common_for_few_and_own_for_many():
     rng = np.random.default_rng(0)
     spreads = np.array([0.1, 1.0, 10.0])
     few, many = (rng.normal(size=(n, 3)) * spreads for n in (5, 100_000))
-    _, few_scale = heads._scaling(few)
+    _, few_scale = heads.scaling(few, np.arange(5))
     assert few_scale.max() / few_scale.min() < 2
-    _, many_scale = heads._scaling(many)
+    _, many_scale = heads.scaling(many, np.arange(100_000))
     assert many_scale[2] / many_scale[1] == pytest.approx(10, rel=0.15)
 
 
@@ -86,14 +88,32 @@ def test_it_equals_the_regression_on_scaled_features():
     from sklearn.linear_model import LogisticRegression
 
     features, labels = clouds(30, 3, apart=0.5)
-    (head,) = heads._path(features, labels, 3, (0.1,))
-    centre, scale = heads._scaling(features)
+    rows = np.arange(len(labels))
+    (head,) = heads._path(features, rows, labels, 3, (0.1,), keeps=False)
+    centre, scale = heads.scaling(features, rows)
     expected = LogisticRegression(C=0.1, tol=1e-6, max_iter=1000, class_weight=None).fit(
         (features - centre) / scale, labels
     )
     np.testing.assert_allclose(
         heads.probabilities(head, features), expected.predict_proba((features - centre) / scale), atol=5e-3
     )
+
+
+def test_one_scaled_copy_is_in_memory_and_the_head_is_the_same(monkeypatch):
+    n, d = 20_000, 64
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(n, d)).astype(np.float16)
+    labels = (features[:, 0] + rng.normal(0, 1, n) > 0).astype(int)
+    plain = heads.fit(features, labels, 2, seed=0)
+    monkeypatch.setattr(heads, "BLOCK", 512)
+    monkeypatch.setattr(heads, "HELD_BYTES", 0)
+    tracemalloc.start()
+    lean = heads.fit(features, labels, 2, seed=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2.5 * 4 * n * d  # five folds would have 4, the whole in float64 another 2
+    np.testing.assert_allclose(lean.head.kernel, plain.head.kernel, atol=1e-5)
+    np.testing.assert_allclose(lean.answers, plain.answers, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_head():

@@ -89,9 +89,8 @@ def test_damage_says_nothing_and_never_raises():
         assert headers.of(b"nonsense", format) == headers.Header()
 
 
-@pytest.mark.parametrize("format", ["JPEG", "PNG", "GIF", "WEBP"])
-def test_the_shorter_side_by_the_header(format: str) -> None:
-    file = io.BytesIO()
-    Image.new("RGB", (70, 31)).save(file, format)
-    assert headers.shorter_side_px(file.getvalue()) == 31
-    assert headers.shorter_side_px(file.getvalue()[:12]) is None
+@pytest.mark.parametrize(("a_centimetre", "an_inch"), [(100, 254), (0xFFFF, 65535)])
+def test_dots_a_centimetre_are_brought_to_an_inch_within_the_range(a_centimetre: int, an_inch: int) -> None:
+    jfif = b"JFIF\0\1\1" + bytes([2]) + 2 * a_centimetre.to_bytes(2, "big") + b"\0\0"
+    data = b"\xff\xd8\xff\xe0" + (len(jfif) + 2).to_bytes(2, "big") + jfif + b"\xff\xd9"
+    assert headers.of(data, "JPEG").dpi == an_inch

@@ -1,6 +1,7 @@
 """Networks of the user's own: what is taken of them equals what they say themselves; what is not plain is refused."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 from keras import layers
 
-from tellapart import kerasmodels
-from tellapart.errors import BackboneError, SettingsError
+from hostilebundles import good
+from tellapart import classifier, kerasmodels, zipmembers
+from tellapart.errors import BackboneError, BundleError, SettingsError
+from tellapart.export import kerasfolder
 
 
 def convolutional(side: int | None = 64, ending: tuple = ("dense",), **settings) -> keras.Model:
@@ -145,6 +148,8 @@ def in_place_of_relu(value):
         {"class_name": ["ReLU"]},
         {"registered_name": "somebody>ReLU"},
         {"config": {"name": "x", "activation": {"module": "builtins", "class_name": "function", "config": "get_file"}}},
+        {"config": {"activation": {"module": "builtins", "class_name": "function", "config": "deserialize"}}},
+        {"config": {"activation": {"module": "keras.activations", "class_name": "function", "config": "get"}}},
         {"config": {"name": "x", "f": {"class_name": "__lambda__", "config": {"value": "e30="}}}},
     ],
 )
@@ -203,10 +208,116 @@ def test_values_that_lie_elsewhere_are_refused(tmp_path):
         kerasmodels.check_hdf5(tmp_path / "link.h5")
     with h5py.File(tmp_path / "bomb.h5", "w") as file:
         file.create_dataset("x", (2**40,), "f4", chunks=True)
-    with pytest.raises(BackboneError, match="at most 4,000,000,000 bytes"):
+    with pytest.raises(BackboneError, match="at most 1,800,000,000 bytes"):
         kerasmodels.check_hdf5(tmp_path / "bomb.h5")
     with h5py.File(tmp_path / "ring.h5", "w") as file:
         file["a"] = file.create_group("b")
         file["b/up"] = file["b"]
     with pytest.raises(BackboneError, match="at most 64 groups deep"):
         kerasmodels.check_hdf5(tmp_path / "ring.h5")
+
+
+def with_weights(path: Path, change) -> Path:
+    """A copy of a `.keras` file whose file of weights was changed in place."""
+    other, weights = path.with_name("weights.keras"), path.with_name("changed.h5")
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(other, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            if name == "model.weights.h5":
+                weights.write_bytes(content)
+                with h5py.File(weights, "r+") as file:
+                    change(file)
+                content = weights.read_bytes()
+            target.writestr(name, content)
+    return other
+
+
+def tables(file: h5py.File) -> list[h5py.Dataset]:
+    found: list[h5py.Dataset] = []
+    file.visititems(lambda _, item: found.append(item) if isinstance(item, h5py.Dataset) else None)
+    return found
+
+
+def anew(file: h5py.File, **settings) -> None:
+    """The largest table once more, with other settings."""
+    table = max(tables(file), key=lambda each: each.size)
+    name, values = table.name, table[()]
+    del file[name]
+    file.create_dataset(name, values.shape, values.dtype, **settings)
+
+
+def test_weights_that_are_not_there_packed_or_no_numbers_are_refused(tmp_path):
+    path = saved(convolutional(), tmp_path)
+    for change, says in (
+        (lambda file: anew(file), "must hold its values itself; those of .* are not there"),
+        (lambda file: anew(file, compression="gzip"), "must hold its values as they are; .* is packed"),
+        (lambda file: tables(file)[0].write_direct(np.full(tables(file)[0].shape, np.nan, "f4")), "must be numbers"),
+    ):
+        with pytest.raises(BackboneError, match=says):
+            kerasmodels.load(with_weights(path, change))
+
+
+def test_a_file_without_permission_and_a_model_without_input_are_refused(tmp_path, monkeypatch):
+    def without_input(config):
+        config["config"]["layers"].pop(0)
+        config["config"].pop("build_input_shape", None)
+        config.pop("build_config", None)
+        return config
+
+    path = saved(keras.Sequential([keras.Input((8, 8, 3)), layers.Flatten(), layers.Dense(2)]), tmp_path)
+    with pytest.raises(BackboneError, match="it says: it is no built model"):
+        kerasmodels.load(rewritten(path, without_input))
+    monkeypatch.setattr(kerasmodels.os, "access", lambda *_: False)  # chmod does not bind the administrator
+    with pytest.raises(BackboneError, match="permission denied"):
+        kerasmodels.load(path)
+
+
+def test_members_and_tables_have_bounds(tmp_path, monkeypatch):
+    path = saved(convolutional(), tmp_path)
+    monkeypatch.setattr(kerasmodels, "MAX_NODES", 5)
+    with pytest.raises(BackboneError, match="must hold weights of at most"):
+        kerasmodels.load(path)
+    for name in kerasmodels.LIMITS:
+        with monkeypatch.context() as patch:
+            patch.setitem(kerasmodels.LIMITS, name, zipmembers.Limit(60, ratio=1000))
+            with pytest.raises(BackboneError, match=f"its member {name} must be at most 60 bytes; it has "):
+                kerasmodels.load(path)
+
+
+def test_a_configuration_that_asks_for_more_than_the_file_has_makes_nothing(tmp_path, monkeypatch):
+    """A Dense layer of 10^9 units behind 6 features would take 24 GB."""
+
+    def large(config):
+        config["config"]["layers"][-1]["config"]["units"] = 10**9
+        return config
+
+    path = rewritten(saved(convolutional(), tmp_path), large)
+    made = []
+    monkeypatch.setattr(keras.initializers.GlorotUniform, "__call__", lambda *_, **__: made.append(1))
+    with pytest.raises(BackboneError, match=r"must have its weights in it; its layers ask for [0-9,]{9,} numbers"):
+        kerasmodels.load(path)
+    with keras.StatelessScope():
+        pass  # what waits to be made is made at its end
+    assert made == []
+
+
+def test_a_bundles_own_file_goes_the_same_way(tmp_path):
+    """`Classifier.keras_model` and every export that needs Keras."""
+    ran = tmp_path / "ran"
+    pixels = keras.Input((32, 32, 3))
+    evil = layers.Lambda(lambda x, to=str(ran): [Path(to).touch(), x][1], output_shape=(32, 32, 3))
+    lambda_file = saved(keras.Model(pixels, evil(pixels)), tmp_path).read_bytes()
+    ran.unlink(missing_ok=True)
+    model = classifier.Classifier(good(model_keras=lambda_file))
+    with pytest.raises(BundleError, match=r"The bundle's model\.keras has Lambda"):
+        _ = model.keras_model
+    (tmp_path / "out").mkdir()
+    with pytest.raises(BundleError, match=r"The bundle's model\.keras has Lambda"):
+        kerasfolder.write(model.bundle, tmp_path / "out", calibration=None)
+    assert os.listdir(tmp_path / "out") == []
+    assert not ran.exists()
+    sound = convolutional()
+    sound_file = saved(sound, tmp_path).read_bytes()
+    found = classifier.Classifier(good(model_keras=sound_file)).keras_model
+    for mine, theirs in zip(found.get_weights(), sound.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, theirs)

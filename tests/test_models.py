@@ -125,3 +125,12 @@ def test_the_same_seed_gives_the_same_first_weights(recipe: config.Recipe) -> No
         made.append(models.build(recipe.override(size_px=32, channels=(4, 8)), 2).get_weights()[0])
     assert np.array_equal(made[0], made[1])
     assert not np.array_equal(made[0], made[2])
+
+
+@pytest.mark.parametrize("recipe", [config.TUTORIAL, config.SCRATCH])
+def test_the_second_network_of_a_process_has_the_names_of_the_first(recipe: config.Recipe) -> None:
+    first, second = models.build(recipe, 3), models.build(recipe, 3)
+    names = [layer.name for layer in first.layers]
+    assert [layer.name for layer in second.layers] == names
+    assert len(set(names)) == len(names)
+    assert "conv2d_1" in names

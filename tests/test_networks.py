@@ -14,7 +14,7 @@ import pytest
 from keras import layers
 from keras.src.legacy.saving import legacy_h5_format
 
-from tellapart import api, applications, cache, networks, plans
+from tellapart import api, applications, cache, graphcheck, networks, plans
 from tellapart import catalog as catalogs
 from tellapart.applications import APPLICATIONS, Wanted
 from tellapart.backbones import BACKBONES, Head
@@ -77,6 +77,7 @@ def features_of(network: networks.Network, folder: Path, pixels: np.ndarray) -> 
     return got
 
 
+@pytest.mark.slow
 def test_a_network_of_keras_goes_the_whole_road(home, photos, tmp_path):
     theirs = drawn("MobileNetV2", input_shape=(64, 64, 3))
     file = into_cache(theirs, home, V2_FILE)
@@ -155,7 +156,9 @@ FAMILIES = {
 }
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "ConvNeXtTiny")) for name in FAMILIES]
+)
 def test_a_network_s_features_are_those_that_keras_gives(name, home, monkeypatch):
     file, module = FAMILIES[name]
     monkeypatch.setattr(applications, "_is_whole", lambda *_: True)  # of weights that are drawn there is no digest
@@ -187,6 +190,7 @@ def test_every_network_of_keras_is_in_the_table():
     assert {applications.default_px(each) % 32 for each in APPLICATIONS.values()} == {0}
 
 
+@pytest.mark.slow
 def test_weights_of_one_s_own_for_a_network_of_keras(tmp_path):
     theirs = drawn("MobileNetV2", input_shape=(32, 32, 3))
     theirs.save_weights(tmp_path / "mine.weights.h5")
@@ -207,6 +211,14 @@ def own(tmp_path) -> Path:
     model = keras.Model(pixels, layers.Dense(3, "softmax")(layers.GlobalMaxPooling2D()(layers.ReLU()(x))))
     model.save(tmp_path / "my net.keras")
     return tmp_path / "my net.keras"
+
+
+def test_a_backbone_that_would_take_too_much_is_named_before_it_is_kept(own, tmp_path, monkeypatch):
+    monkeypatch.setattr(graphcheck, "MOST_WORK", 1000)
+    with pytest.raises(BackboneError, match=r"of 64 px it would take over 1,000 .*Give a smaller --size") as error:
+        networks.find(str(own), 64).graph(tmp_path / "cache", None)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_a_network_of_one_s_own_goes_the_whole_road(own, photos, tmp_path, monkeypatch):

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
-from tellapart import exif, pictures
+from tellapart import exif, pictures, samples
 from tellapart.errors import PictureError
 
 SOURCE = Path(pictures.__file__).parents[1]
@@ -324,11 +324,11 @@ def test_palette_with_alpha_and_premultiplied_modes():
     palette = Image.new("P", (1, 1), 3)
     palette.putpalette([0] * 9 + [100, 0, 200])
     with_alpha = palette.convert("PA")
-    np.testing.assert_array_equal(pictures._to_rgb(with_alpha, b""), [[[100, 0, 200]]])
+    np.testing.assert_array_equal(samples.to_rgb(with_alpha, b""), [[[100, 0, 200]]])
     rgba = Image.new("RGBA", (1, 1), (255, 0, 0, 51)).convert("RGBa")
-    np.testing.assert_array_equal(pictures._to_rgb(rgba, b""), [[[255, 204, 204]]])
+    np.testing.assert_array_equal(samples.to_rgb(rgba, b""), [[[255, 204, 204]]])
     hsv = Image.new("HSV", (1, 1), (0, 255, 200))
-    np.testing.assert_array_equal(pictures._to_rgb(hsv, b""), [[[200, 0, 0]]])
+    np.testing.assert_array_equal(samples.to_rgb(hsv, b""), [[[200, 0, 0]]])
 
 
 # --- CMYK
@@ -660,7 +660,7 @@ def test_whatever_a_decoder_raises_becomes_one_line(monkeypatch, error):
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(pictures, "_to_rgb", fail)
+    monkeypatch.setattr(samples, "to_rgb", fail)
     expected = "PNG that needs more memory than there is" if isinstance(error, MemoryError) else "damaged PNG: "
     assert reason(FILES["PNG"]).startswith(expected)
 
@@ -784,7 +784,7 @@ def test_what_is_not_there_or_not_allowed(tmp_path, monkeypatch):
     (tmp_path / "loop.jpg").symlink_to(tmp_path / "loop.jpg")
     assert refusal(tmp_path / "loop.jpg") == "symbolic links that go in a circle"
     assert refusal(tmp_path / ("x" * 300)) == "cannot be read: File name too long"
-    assert refusal("a\0b.jpg") == "cannot be read: embedded null byte"
+    assert refusal("a\0b.jpg") == "no file has a null character in its path"
 
     def forbid(*_):  # not by chmod, which does not bind the administrator
         raise PermissionError(13, "Permission denied")
@@ -792,6 +792,36 @@ def test_what_is_not_there_or_not_allowed(tmp_path, monkeypatch):
     (tmp_path / "secret.jpg").write_bytes(FILES["JPEG"])
     monkeypatch.setattr(pictures.os, "open", forbid)
     assert refusal(tmp_path / "secret.jpg") == "no permission to read it"
+
+
+def test_a_file_that_grew_beyond_the_limit_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "was.jpg").touch()
+    before = os.stat(tmp_path / "was.jpg")
+    (tmp_path / "is.jpg").write_bytes(bytes(2 * 2**20 + 1))
+    monkeypatch.setattr(pictures, "MAX_FILE_BYTES", 2 * 2**20)
+    monkeypatch.setattr(pictures.os, "fstat", lambda _: before)
+    assert refusal(tmp_path / "is.jpg") == "over the limit of 2 MB"
+
+
+def test_a_picture_that_is_larger_than_its_header_says_is_refused(monkeypatch):
+    """As data of a HEIC can be."""
+
+    class Growing:
+        size, mode, info = (10, 10), "RGB", {}
+        __enter__ = lambda self: self  # noqa: E731
+        __exit__ = lambda *_: None  # noqa: E731
+
+        def load(self):
+            self.size = (40_000, 40_000)
+
+    monkeypatch.setattr(pictures, "opened", lambda *_: Growing())
+    with pytest.raises(PictureError, match="40000×40000 = 1600 megapixels, over the limit"):
+        pictures.decode(FILES["GIF"])
+
+
+def test_the_segments_of_a_jpeg_are_looked_at_up_to_a_number():
+    data = b"\xff\xd8" + b"\xff\xe0\0\2" * 5000
+    assert len(list(exif.jpeg_segments(data))) == 1000
 
 
 def test_a_file_over_the_limit_is_not_read(tmp_path):

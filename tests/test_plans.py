@@ -126,7 +126,7 @@ def test_the_tutorial_deeper() -> None:
         ("tutorial", {"size": 544}, "got 544. Try --size 512."),
         ("scratch", {"conv": [32]}, "--conv goes with --recipe tutorial; got it with scratch."),
         ("auto", {"dense": [32]}, "--dense goes with --recipe tutorial; got it with auto."),
-        ("magic", {}, "--recipe must be one of auto, transfer, tutorial, scratch; got 'magic'."),
+        ("magic", {}, "--recipe must be one of auto, transfer, tutorial, scratch, or FILE.toml; got 'magic'."),
         ("transfer", {"flip": True}, "transfer trains no network, so it has no flip to set."),
         ("transfer", {"backbone": "x"}, "--backbone must be one of efficientnet-lite0"),
         ("scratch", {"backbone": "efficientnet-lite0"}, "--backbone goes with --recipe transfer; this is scratch."),

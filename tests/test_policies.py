@@ -156,7 +156,14 @@ def test_a_file_by_another_name_or_with_a_byte_order_mark(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [(b"zoom 0.5", "Expected"), (b"zoom = 0.5\xff", "utf-8"), (b"#" * (1 << 21), "larger than")]
+    ("content", "says"),
+    [
+        (b"zoom 0.5", "Expected"),
+        (b"zoom = 0.5\xff", "utf-8"),
+        (b"#" * (1 << 21), "larger than"),
+        (b"zoom = " + b"[" * 100_000, "recursion"),
+    ],
+    ids=["no TOML", "no text", "too large", "lists in one another"],
 )
 def test_a_file_that_is_no_toml(tmp_path: Path, content: bytes, says: str) -> None:
     (tmp_path / "a.toml").write_bytes(content)

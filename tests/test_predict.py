@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tellapart import bundle as bundles
-from tellapart import pictures, preprocess, streams
+from tellapart import decoders, pictures, preprocess, streams
 from tellapart.bundle import Bundle
 from tellapart.classifier import Classifier, load
 from tellapart.errors import SettingsError
@@ -39,14 +39,14 @@ def test_every_file_has_its_row_in_the_order_asked(trained: Classifier, photos: 
 
 def test_order_holds_when_decoding_takes_unequal_time(trained: Classifier, photos: Path, monkeypatch) -> None:
     files = [str(path) for path in sorted(photos.rglob("*.png"))[:12]]
-    real, slow = preprocess.load, files[0]
+    make = decoders.make
 
-    def load_slowly(path, settings):
-        if path == slow:
+    def make_slowly(maker, asked, row_bytes):
+        if asked[0][1] == [files[0]]:
             time.sleep(0.2)
-        return real(path, settings)
+        return make(maker, asked, row_bytes)
 
-    monkeypatch.setattr(preprocess, "load", load_slowly)
+    monkeypatch.setattr(decoders, "make", make_slowly)
     assert [answer.path for answer in trained.predict(files)] == files
 
 
@@ -138,14 +138,14 @@ def test_no_questions_no_answers(trained: Classifier) -> None:
 def test_few_pictures_are_held_at_a_time(trained: Classifier, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many questions there are, what is decoded and not answered yet is bounded."""
     path, decoded, answered, most = str(next(photos.rglob("*.png"))), 0, 0, 0
-    real = preprocess.load
+    make = decoders.make
 
-    def load(*arguments):
+    def counted(maker, asked, row_bytes):
         nonlocal decoded
-        decoded += 1
-        return real(*arguments)
+        decoded += len(asked)
+        return make(maker, asked, row_bytes)
 
-    monkeypatch.setattr(preprocess, "load", load)
+    monkeypatch.setattr(decoders, "make", counted)
     for _ in trained.predictor.answers((Question(path) for _ in range(10 * BATCH)), threads=2):
         answered += 1
         most = max(most, decoded - answered)

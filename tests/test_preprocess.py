@@ -11,7 +11,7 @@ from PIL import Image
 
 from tellapart import pictures
 from tellapart.errors import PictureError, SettingsError
-from tellapart.preprocess import Preprocess, fit, load
+from tellapart.preprocess import Preprocess, fit, load, square, square_and_size
 
 
 def noise(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -216,6 +216,11 @@ def test_path_and_bytes_give_the_same(tmp_path, how, format, options):
     # a JPEG was decoded at a quarter of its size, which is still no smaller than the square
     upright = fit(np.rot90(np.asarray(image), -1), settings)
     assert np.abs(from_bytes.astype(int) - upright).mean() < 2
+    # what the processes that open pictures are asked for, by plain values
+    np.testing.assert_array_equal(square(file.getvalue(), settings.as_dict()), from_bytes)
+    pixels, size = square_and_size(file.getvalue(), settings.as_dict())
+    np.testing.assert_array_equal(pixels, from_bytes)
+    assert (size.dtype, size.tolist()) == (np.int64, [211, 307])
 
 
 def test_a_jpeg_is_decoded_no_larger_than_needed_and_no_smaller_than_the_square(monkeypatch):

@@ -47,6 +47,14 @@ def test_a_terminal_gets_a_bar_for_a_stage() -> None:
     assert "epoch 1 of 2: 50.0% [right]" in shown  # brackets are no markup
 
 
+def test_a_stage_of_unknown_length_tells_how_far_it_is() -> None:
+    with redirect_stderr(Terminal()) as terminal, TerminalProgress() as said:
+        said.update("Answering", 1, None)
+        said.update("Answering", 1234, None, "1,234 pictures")
+    assert "1,234 pictures" in terminal.getvalue()
+    assert "100%" not in terminal.getvalue()
+
+
 def test_a_note_stands_whole_above_the_bars() -> None:
     note = "one long sentence " * 20 + "[with brackets]"
     with redirect_stderr(Terminal()) as terminal, TerminalProgress() as said:

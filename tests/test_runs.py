@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tellapart import api, runs
+from tellapart import api, outputs, runs
 from tellapart.classifier import Classifier
 from tellapart.cli import main
 from tellapart.runlist import told
@@ -98,10 +98,11 @@ def test_without_a_home_the_training_stands(trained: Classifier, photos: Path, m
 
 def _append_many(path: str, name: str) -> None:
     for i in range(200):
-        runs._append(Path(path), json.dumps({"by": name, "i": i, "pad": "x" * 3000}).encode() + b"\n")
+        outputs.append(path, json.dumps({"by": name, "i": i, "pad": "x" * 3000}).encode() + b"\n")
 
 
 def test_two_at_once_do_not_mix_their_lines(log: Path) -> None:
+    log.parent.mkdir()
     context = multiprocessing.get_context("spawn")
     both = [context.Process(target=_append_many, args=(str(log), name)) for name in "ab"]
     for each in both:

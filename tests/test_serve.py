@@ -50,7 +50,7 @@ def tight(bundle_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     served = Served(
         folder,
         *(str(bundle_path), "--api-key-file", str(folder / "key"), "--max-body", "100kB", "--max-files", "3"),
-        *("--max-pixels", "1", "--queue", "4", "--deadline", "8s", "--decode-timeout", "3s"),
+        *("--max-pixels", "26", "--queue", "4", "--deadline", "8s", "--decode-timeout", "1.5s"),
         *("--receive-timeout", "1s", "--decoders", "1", "--max-batch", "2", "--allow-host", "pictures.example"),
         *("--allow-origin", "https://shop.example"),
     )
@@ -297,7 +297,7 @@ def test_empty_and_broken_bodies_are_told(server: Served) -> None:
 def test_pixels_are_limited_by_the_header(tight: Served) -> None:
     fine = encoded(Image.new("L", (1000, 1000)), "PNG")
     assert tight.client.post("/v1/predict", content=fine).status_code == 200
-    large = encoded(Image.new("L", (1001, 1000)), "PNG")
+    large = encoded(Image.new("L", (5100, 5100)), "PNG")
     assert "over the limit" in error(tight.client.post("/v1/predict", content=large), 422, "unreadable")
 
 
@@ -469,21 +469,21 @@ def test_unknown_addresses_and_methods(server: Served) -> None:
 
 
 def test_one_hostile_picture_stalls_nobody(tight: Served, server: Served, picture: bytes) -> None:
-    hostile = slow_jpeg(5000, 1000)
+    hostile = slow_jpeg()
     assert len(hostile) < 100_000
     with ThreadPoolExecutor(1) as pool:
         held = pool.submit(tight.client.post, "/v1/predict", content=hostile)
         time.sleep(0.1)
         # It has the one decoder; there is another for those who wait.
         assert tight.predict(picture).status_code == 200
-        assert "longer than 3 s" in error(held.result(), 422, "unreadable")
+        assert "longer than 1.5 s" in error(held.result(), 422, "unreadable")
     assert tight.metric('tellapart_decoders_replaced_total{why="time"}') >= 1
     tight.logged(event="decoder_replaced", why="time")
     assert server.predict(picture).status_code == 200
 
 
 def test_a_full_queue_is_told_and_life_goes_on(tight: Served, picture: bytes) -> None:
-    hostile = slow_jpeg(5000, 1000)
+    hostile = slow_jpeg()
     with ThreadPoolExecutor(8) as pool:
         held = [pool.submit(tight.client.post, "/v1/predict", content=hostile) for _ in range(2)]
         time.sleep(0.3)
@@ -561,7 +561,7 @@ def test_a_new_file_takes_over_without_a_lost_request(
 
 def test_the_end_waits_for_what_was_accepted(bundle_path: Path, picture: bytes, tmp_path: Path) -> None:
     served = Served(tmp_path, str(bundle_path), "--max-batch", "2", "--decoders", "1")
-    hostile = slow_jpeg(400, 1000)  # most of a second; beyond it would make way for the other
+    hostile = slow_jpeg(480, 2500)  # most of a second; beyond it would make way for the other
     with ThreadPoolExecutor(3) as pool:
         kept = httpx.Client(base_url=served.url, timeout=60, trust_env=False)
         assert kept.get("/livez").status_code == 200

@@ -94,7 +94,11 @@ def address(one: Bundle, photos: Path, tmp_path_factory: pytest.TempPathFactory)
         yield found[1] + "/"
     finally:
         process.terminate()
-        assert process.wait(20) == 0
+        try:
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
+            process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -498,7 +502,7 @@ def test_the_keyboard_walks_through_the_answers(visit: Open, files: Path):
     assert page.locator("#following").is_disabled()
     page.keyboard.press("Escape")
     assert not page.locator("#detail").is_visible()
-    assert page.evaluate("document.activeElement.ariaLabel").endswith(": side.jpg")
+    until(page, "document.activeElement.ariaLabel?.endsWith(': side.jpg')")  # told of the closing a little later
     page.keyboard.press("Home")
     assert page.evaluate("document.activeElement.ariaLabel").endswith(": shape_0.png")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tellapart import copies, sorting
+from tellapart import copies, outputs, sorting
 from tellapart.classifier import Classifier
 from tellapart.errors import OutputError
 from tellapart.predict import NO_SUCH_FILE, Prediction
@@ -107,14 +107,14 @@ def test_a_number_fits_into_the_longest_name(tmp_path: Path, name: str) -> None:
 
 def test_names_that_are_taken_often_are_not_looked_up_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     original, tried = made(tmp_path / "x.jpg", "x"), 0
-    real = copies.claim
+    real = outputs.claim
 
     def claim(temporary: str, final: str) -> bool:
         nonlocal tried
         tried += 1
         return real(temporary, final)
 
-    monkeypatch.setattr(copies, "claim", claim)
+    monkeypatch.setattr(outputs, "claim", claim)
     with Sorter(tmp_path / "to", CLASSES) as sorter:
         made_copies = [sorter.add(answer(original)) for _ in range(200)]
     assert [Path(each or "").name for each in made_copies[::50]] == ["x.jpg", "x-51.jpg", "x-101.jpg", "x-151.jpg"]

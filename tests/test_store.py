@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from tellapart import cache as caches
-from tellapart import pictures, preprocess, store
+from tellapart import decoders, drafts, leftovers, pictures, preprocess, store
 from tellapart.errors import OutputError, PictureError, SettingsError
 from tellapart.preprocess import Preprocess
 
@@ -56,13 +56,19 @@ def files(tmp_path) -> list[tuple[str, str]]:
 def decoded(monkeypatch) -> list[str]:
     """The contents that were decoded, in any order."""
     contents: list[str] = []
+    make = decoders.make
 
-    def load(data: bytes, settings: Preprocess) -> np.ndarray:
-        contents.append(hashlib.sha256(data).hexdigest())
-        return preprocess.load(data, settings)
+    def made(maker, asked, row_bytes):
+        contents.extend(content for content, _ in asked)
+        return make(maker, asked, row_bytes)
 
-    monkeypatch.setattr(store, "load", load)
+    monkeypatch.setattr(decoders, "make", made)
     return contents
+
+
+def refusing(reason: str):
+    """A `decoders.make` that opens nothing, for a reason that lies not in the pictures."""
+    return lambda maker, asked, row_bytes: [decoders.Made((), reason) for _ in asked]
 
 
 def check(built: store.Store, files: list[tuple[str, str]], settings: Preprocess = SMALL) -> None:
@@ -124,7 +130,7 @@ def test_progress_tells_of_every_picture_and_ends_at_the_end(files, cache):
 
 def test_what_is_under_way_is_bounded(monkeypatch):
     started = []
-    monkeypatch.setattr(store, "_make", lambda content, paths, make: started.append(content))
+    monkeypatch.setattr(store, "_make_block", lambda todo, *_: [started.append(content) for content, _ in todo])
     todo = [(str(i), ["x"]) for i in range(500)]
     results = store.decode_all(todo, SMALL, threads=2, block=5)
     for taken, _ in enumerate(results, start=1):
@@ -248,21 +254,15 @@ def test_a_changed_or_vanished_file_is_a_failure_of_this_run_only(files, cache, 
 
 
 def test_a_file_without_permission_is_a_failure_of_this_run_only(files, cache, monkeypatch):
-    def refuse(path):
-        raise PictureError("no permission to read it")
-
     with monkeypatch.context() as patch:
-        patch.setattr(pictures, "read_bytes", refuse)
+        patch.setattr(decoders, "make", refusing("no permission to read it"))
         assert set(store.build(files, SMALL, cache).failures.values()) == {"no permission to read it"}
     check(store.build(files, SMALL, cache), files)
 
 
 def test_too_little_memory_is_not_held_against_the_picture(files, cache, monkeypatch):
-    def load(data, settings):
-        raise PictureError("PNG that needs more memory than there is") from MemoryError()
-
     with monkeypatch.context() as patch:
-        patch.setattr(store, "load", load)
+        patch.setattr(decoders, "make", refusing("PNG that needs more memory than there is"))
         assert len(store.build(files, SMALL, cache).failures) == 7
     check(store.build(files, SMALL, cache), files)
 
@@ -307,16 +307,16 @@ def test_a_killed_run_leaves_nothing_in_use(files, cache):
     script = f"""
 import os, signal, sys
 from pathlib import Path
-from tellapart import store
-from tellapart.preprocess import Preprocess, load
-n = 0
-def load_then_die(data, settings):
+from tellapart import decoders, store
+from tellapart.preprocess import Preprocess
+n, make = 0, decoders.make
+def make_then_die(*arguments):
     global n
     n += 1
     if n > 5:
         os.kill(os.getpid(), signal.SIGKILL)
-    return load(data, settings)
-store.load, store._BLOCK_PICTURES = load_then_die, 1
+    return make(*arguments)
+decoders.make, store._BLOCK_PICTURES = make_then_die, 1
 store.build({files!r}, Preprocess(8), Path({str(cache)!r}), threads=1)
 """
     environment = {**os.environ, "PYTHONPATH": str(SOURCE)}
@@ -333,7 +333,7 @@ store.build({files!r}, Preprocess(8), Path({str(cache)!r}), threads=1)
 
 def test_leftovers_go_once_their_process_is_gone_or_they_are_a_day_old(files, cache):
     folder = cache / "pictures"
-    owner, pid = caches._owner(), os.getpid()
+    owner, pid = leftovers.owner(), os.getpid()
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
 
     def leftover(name: str, age_s: float = 0.0) -> str:
@@ -371,13 +371,13 @@ def test_an_interrupted_run_removes_what_it_wrote(files, cache):
 
 def test_several_builders_of_the_same_store_agree(files, cache, monkeypatch):
     together = threading.Barrier(3)
-    finish = store._finish
+    finish = drafts.Draft.finish
 
     def finish_together(*arguments):
         together.wait(timeout=10)
         finish(*arguments)
 
-    monkeypatch.setattr(store, "_finish", finish_together)
+    monkeypatch.setattr(drafts.Draft, "finish", finish_together)
     with ThreadPoolExecutor(3) as pool:
         results = [pool.submit(store.build, files, SMALL, cache, threads=1) for _ in range(3)]
         built = [result.result() for result in results]
@@ -388,30 +388,30 @@ def test_several_builders_of_the_same_store_agree(files, cache, monkeypatch):
 
 
 def test_a_damaged_store_in_the_way_of_a_finished_one_is_replaced(files, cache, monkeypatch):
-    finish = store._finish
+    finish = drafts.Draft.finish
 
-    def spoil(draft, file, final, *others):
+    def spoil(draft, final):
         final.mkdir()
         (final / "index.json").write_text("{}")
-        finish(draft, file, final, *others)
+        finish(draft, final)
 
-    monkeypatch.setattr(store, "_finish", spoil)
+    monkeypatch.setattr(drafts.Draft, "finish", spoil)
     built = store.build(files, SMALL, cache)
     check(built, files)
     assert built.n_decoded == 7
 
 
 def test_a_store_that_another_process_removes_at_once_is_built_again(files, cache, monkeypatch):
-    finish, n = store._finish, 0
+    finish, n = drafts.Draft.finish, 0
 
-    def finish_then_remove(draft, file, final, *others):
+    def finish_then_remove(draft, final):
         nonlocal n
         n += 1
-        finish(draft, file, final, *others)
+        finish(draft, final)
         if n <= removals:
             caches.remove_if_possible(final)
 
-    monkeypatch.setattr(store, "_finish", finish_then_remove)
+    monkeypatch.setattr(drafts.Draft, "finish", finish_then_remove)
     removals = 1
     check(store.build(files, SMALL, cache), files)
     store.clear(cache)
@@ -431,7 +431,7 @@ def test_a_full_disk_is_named_with_its_remedy_and_nothing_stays(files, cache, mo
             return super().write(data[:100])  # in parts, as a system may
 
     with monkeypatch.context() as patch:
-        patch.setattr(store, "FileIO", Full)
+        patch.setattr(drafts, "FileIO", Full)
         with pytest.raises(OutputError, match=r"that of .*pictures is full\..*--cache DIR") as caught:
             store.build(files, SMALL, cache)
     assert "\n" not in str(caught.value)
@@ -443,12 +443,12 @@ def test_writing_in_parts_loses_nothing(files, cache, monkeypatch):
         def write(self, data):
             return super().write(data[:7])
 
-    monkeypatch.setattr(store, "FileIO", Slow)
+    monkeypatch.setattr(drafts, "FileIO", Slow)
     check(store.build(files, SMALL, cache), files)
 
 
 def test_too_little_room_is_told_before_decoding(files, cache, monkeypatch, decoded):
-    monkeypatch.setattr(store.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    monkeypatch.setattr(drafts.shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
     with pytest.raises(OutputError, match=r"must have 1 MB free .* --cache DIR"):
         store.build(files, SMALL, cache)
     assert decoded == []

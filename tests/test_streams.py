@@ -1,10 +1,17 @@
+import contextlib
+import io
+import os
 import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tellapart import backbones, choices, streams
+import hostilebundles
+from tellapart import backbones, choices, engine, streams
 from tellapart.backbones import BACKBONES
+from tellapart.errors import BundleError
 
 SIZE = 64
 
@@ -27,6 +34,33 @@ def test_batches_come_back_in_order_whatever_their_size(graph, way):
     assert [len(values) for values in got] == [8, 3, 8, 1, 5, 8, 8]
     for a, b in zip(got, one_by_one, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-6 if way in streams.EXACT else 1e-3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="this system does not show its threads as files")
+@pytest.mark.parametrize("way", streams.ways())
+def test_no_thread_is_held_to_a_core(graph, way):
+    """Each of several processes would hold its first thread to the first core, and all would share that one."""
+    whole = os.sched_getaffinity(0)
+    before = {task: os.sched_getaffinity(int(task.name)) for task in Path("/proc/self/task").iterdir()}
+    stream = streams.Stream(graph, ["embedding"], way, threads=1)
+    for _ in stream.run([pixels(8)] * 50):  # while they are at work: a runtime lets go at the end
+        for task in Path("/proc/self/task").iterdir():
+            with contextlib.suppress(ProcessLookupError):  # it has ended
+                assert os.sched_getaffinity(int(task.name)) == before.get(task, whole)
+
+
+@pytest.mark.parametrize("way", streams.ways())
+def test_no_runtime_sees_a_graph_that_is_not_safe(way, tmp_path, monkeypatch):
+    """OpenVINO would read the file that this one names."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / hostilebundles.CANARY).write_bytes(bytes(24))
+    (hostile,) = [case for case in hostilebundles.graphs() if case.name == "weights in another file"]
+    with zipfile.ZipFile(io.BytesIO(hostile.content)) as archive:
+        file = archive.read("model.onnx")
+    monkeypatch.setattr(streams, "quiet_openvino", lambda: pytest.fail("OpenVINO was begun with"))
+    monkeypatch.setattr(engine, "quiet_onnxruntime", lambda: pytest.fail("ONNX Runtime was begun with"))
+    with pytest.raises(BundleError, match=hostile.says):
+        streams.Stream(file, ["embedding"], way)
 
 
 def test_all_exact_ways_agree(graph):

@@ -101,10 +101,10 @@ def test_sizes(n: int, said: str) -> None:
 
 
 def test_the_cache(tmp_path: Path) -> None:
-    assert text(summaries.cached([], "/c")).strip() == "The cache /c holds no pictures."
+    assert text(summaries.cached([], [], "/c")).strip() == "The cache /c holds no pictures."
     fields = {"name": "store-1", "size_bytes": 2_000_000, "last_used": 0.0, "n_pictures": 1234, "size_px": 64}
     stores = [_store(fields), _store(fields | {"name": "store-2", "size_bytes": 500_000, "usable": False})]
-    said = text(summaries.cached(stores, "/c"))
+    said = text(summaries.cached(stores, [], "/c"))
     first, second = (line.split() for line in said.splitlines()[1:3])
     assert first[:6] == ["store-1", "1,234", "64", "px", "2.0", "MB"]
     assert second[:5] == ["store-2", "1,234", "unfinished", "500.0", "kB"]

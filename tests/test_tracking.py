@@ -151,3 +151,11 @@ def test_a_missing_package_is_named_with_its_extra(name: str, extra: str, monkey
 
 def test_no_password_of_an_address_is_shown() -> None:
     assert tracking._shown("https://me:secret@host/x") == "https://…@host/x"
+
+
+def test_curves_have_the_seconds_that_no_bundle_holds(trained: Classifier) -> None:
+    seconds = trained.report["training"]["epoch_seconds"]
+    assert len(seconds) == 3
+    assert [numbers["seconds"] for _, numbers in tracking._curves(trained)] == seconds
+    loaded = Classifier(trained.bundle)  # from a file there are none
+    assert all("seconds" not in numbers for _, numbers in tracking._curves(loaded))

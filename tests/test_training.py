@@ -106,7 +106,7 @@ def test_history_has_a_row_an_epoch(watched: Watched) -> None:
     outcome = watched.outcome
     assert [row["epoch"] for row in outcome.history] == [1, 2, 3]
     assert set(outcome.history[0]) == {
-        "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds",
+        "epoch", "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate",
     }  # fmt: skip
     lines = outcome.history_csv().splitlines()
     assert len(lines) == 4

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from conftest import draw
-from tellapart import api, features, learning, looking, plans, transfer
+from tellapart import api, beginning, choices, features, learning, looking, plans, sampling, transfer
 from tellapart import catalog as catalogs
 from tellapart.backbones import BACKBONES
 from tellapart.config import Transfer, budget_s
@@ -80,8 +80,8 @@ def test_a_folder_s_own_splits_are_kept(tmp_path, make_photos):
 
 
 def test_enough_is_enough(many, monkeypatch):
-    monkeypatch.setattr(transfer, "FIRST", 64)
-    monkeypatch.setattr(transfer, "FIRST_OF_CLASS", 8)
+    monkeypatch.setattr(sampling, "FIRST", 64)
+    monkeypatch.setattr(sampling, "FIRST_OF_CLASS", 8)
     catalog = catalogs.scan(many)
     looked = []
     extract = features.Extractor.extract
@@ -95,7 +95,7 @@ def test_enough_is_enough(many, monkeypatch):
     def pictures(enough):
         looked.clear()
         recipe = Transfer(backbone="efficientnet-lite0", size_px=64, enough=enough)
-        result = transfer.run(catalog, recipe, seed=0, cache=api._cache(None), progress=api._told(False))
+        result = transfer.run(catalog, recipe, seed=0, cache=beginning.folder(None), progress=beginning.told(False))
         return result.counts["train"], result.reason
 
     few, why = pictures(0.5)
@@ -147,14 +147,14 @@ def test_a_budget_is_kept(many, tmp_path):
 
 
 def test_a_budget_that_is_too_short_for_all_looks_at_some(many, tmp_path, monkeypatch):
-    monkeypatch.setattr(transfer, "CHUNK", 16)
-    monkeypatch.setattr(transfer, "FIRST_CHUNK", 16)
+    monkeypatch.setattr(sampling, "CHUNK", 16)
+    monkeypatch.setattr(sampling, "FIRST_CHUNK", 16)
     clock = iter(np.arange(0, 1000, 1.0))  # a second passes whenever somebody looks
     monkeypatch.setattr(transfer.time, "monotonic", lambda: float(next(clock)))
     catalog = catalogs.scan(many)
     recipe = Transfer(backbone="efficientnet-lite0", size_px=64)
     result = transfer.run(
-        catalog, recipe, seed=0, cache=tmp_path, progress=api._told(False), deadline=transfer.END_S + 10.0
+        catalog, recipe, seed=0, cache=tmp_path, progress=beginning.told(False), deadline=sampling.END_S + 10.0
     )
     assert 32 <= result.counts["train"] < 540
     assert "there was no time for the other" in result.reason
@@ -182,7 +182,7 @@ def test_what_it_would_do(photos, tmp_path):
     plan = api.plan(photos, cache=tmp_path, **SETTINGS)
     assert plan["recipe"]["backbone"] == "efficientnet-lite0"
     assert plan["pictures"] == {"train": 80, "validation": 0, "test": 0}
-    assert plan["seconds"]["total"] >= transfer.END_S
+    assert plan["seconds"]["total"] >= sampling.END_S
     json.dumps(plan)
     assert not (tmp_path / "pictures").exists()
 
@@ -203,6 +203,7 @@ def tiny(tmp_path):
     return tmp_path / "tiny"
 
 
+@pytest.mark.slow
 def test_of_tiny_pictures_the_better_of_two_ways_is_kept(tiny, monkeypatch):
     monkeypatch.setattr(plans, "MOST_EPOCHS", 1)  # too few to learn anything
     monkeypatch.setattr(learning, "TRANSFER", Transfer(backbone="efficientnet-lite0", size_px=64))
@@ -217,5 +218,26 @@ def test_of_tiny_pictures_the_better_of_two_ways_is_kept(tiny, monkeypatch):
 
 def test_no_more_than_the_most_are_looked_at(many, tmp_path):
     recipe = Transfer(backbone="efficientnet-lite0", size_px=64, most=100)
-    result = transfer.run(catalogs.scan(many), recipe, seed=0, cache=tmp_path, progress=api._told(False))
+    result = transfer.run(catalogs.scan(many), recipe, seed=0, cache=tmp_path, progress=beginning.told(False))
     assert result.counts["train"] == 100
+
+
+def test_a_look_in_time_is_repeated_without_a_clock(tmp_path):
+    class Look:
+        def at(self, indices, what):
+            return [i for i in indices if i != 3]  # which cannot be read
+
+    sides = looking.Sides(train=list(range(100)), validation=[], test=list(range(100, 120)), dropped=())
+    with choices.noted({sampling.LOOKED_AT: "7 training and 5 test pictures"}) as notes:
+        train, test = sampling.in_time(None, sides, Look(), tmp_path)
+    assert train == [0, 1, 2, 4, 5, 6]
+    assert test == [100, 104, 108, 112, 116]
+    assert notes.made == {sampling.LOOKED_AT: "7 training and 5 test pictures"}
+
+
+def test_a_look_in_time_is_noted(tmp_path, monkeypatch):
+    sides = looking.Sides(train=[9, 8, 7, 6, 5], validation=[], test=[1, 2], dropped=())
+    monkeypatch.setattr(sampling, "_timed", lambda *_: ([9, 7], [1]))  # 8 cannot be read
+    with choices.noted() as notes:
+        assert sampling.in_time(1.0, sides, None, tmp_path) == ([9, 7], [1])
+    assert notes.made == {sampling.LOOKED_AT: "3 training and 1 test pictures"}

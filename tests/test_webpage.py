@@ -70,7 +70,7 @@ def folder(model: Bundle, files: dict[str, Path], tmp_path_factory: pytest.TempP
     asked = predict.Predictor(model)
     scores = {}
     for name in ("circle 0.png", "circle 1.png", "circle 2.png", "noise.png"):
-        square = asked._load(predict.Question(str(files[name])))
+        square = asked._load([predict.Question(str(files[name]))])[0]
         assert not isinstance(square, str)
         scores[name] = asked._rows(asked._engine.run(square[None]))[0][1]
     strange = scores.pop("noise.png")

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,9 +64,7 @@ def run(
 
     So it is where this process is interrupted or told to end.
     """
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    with open(log or os.devnull, "ab") as output:
+    with _ended_by_sigterm(), open(log or os.devnull, "ab") as output:
         start = time.perf_counter()
         process = subprocess.Popen(
             [str(part) for part in command],
@@ -77,11 +75,11 @@ def run(
             start_new_session=True,
         )
         watch = Watch(process.pid)
-        watch.start()
         timer = threading.Timer(limit_s or threading.TIMEOUT_MAX, _end, [process.pid])
         timer.daemon = True
-        timer.start()
-        try:
+        try:  # from here on a signal may come
+            watch.start()
+            timer.start()
             _, status, usage = os.wait4(process.pid, 0)
         except BaseException:
             _end(process.pid)
@@ -100,6 +98,19 @@ def run(
         peak_mb=watch.stop() or usage.ru_maxrss / unit,
         status=process.returncode,
     )
+
+
+@contextlib.contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM raise SystemExit meanwhile, where a thread may ask for that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def memory_mb(pid: int) -> float:

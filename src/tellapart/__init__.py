@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tellapart.predict import Prediction
     from tellapart.reporting import report
     from tellapart.sheets import sheet, show_augment
+    from tellapart.tuning import tune
 
 __version__ = "0.1.0"
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "sheet",
     "show_augment",
     "train",
+    "tune",
 ]
 
 _HOMES = {
@@ -65,6 +67,7 @@ _HOMES = {
     "sheet": "sheets",
     "show_augment": "sheets",
     "train": "api",
+    "tune": "tuning",
 }
 
 

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import click
 
-from tellapart import arguments, console, options
+from tellapart import arguments, console, decoders, options
 from tellapart.errors import InputError
 from tellapart.files import shown
+
+if TYPE_CHECKING:
+    from tellapart.bundle import Bundle
+    from tellapart.journal import Journal
+    from tellapart.predict import Prediction, Question
 
 
 class _Tally:
@@ -51,7 +59,10 @@ class _Tally:
 @click.argument("model")
 @click.argument("pictures", nargs=-1, required=True)
 @click.option("--csv", "csv_path", metavar="FILE", help="Write a row a picture as CSV; - is standard output.")
+@click.option("--parquet", "parquet_path", metavar="FILE", help="Write a row a picture as Parquet (extra shards).")
 @click.option("--copy-to", metavar="DIR", help="Copy each picture into DIR/<class>, DIR/unknown or DIR/unreadable.")
+@click.option("--resume", is_flag=True, help="Keep what is answered; go on from where the same command was stopped.")
+@options.workers
 @options.targets
 @click.option(
     "--coverage",
@@ -66,10 +77,16 @@ def predict(
     model: str,
     pictures: tuple[str, ...],
     csv_path: str | None,
+    parquet_path: str | None,
     copy_to: str | None,
+    resume: bool,
     sure: float | None,
     answer: float | None,
     coverage: float | None,
+    engine: str,
+    address: str | None,
+    workers: int | None,
+    worker_cores: int | None,
     json_path: str | None,
     force: bool,
     debug: bool,
@@ -81,39 +98,72 @@ def predict(
 
     With --copy-to the originals stay as they are, and no file is overwritten: a name that is taken gets a number.
     --force lets DIR hold something already.
+
+    With --engine ray the answers are the same, row for row, and each has the worker that gave it.
     """
+    decoders.begin()
+    # Before numpy is loaded: its own threads wait by computing, and decoders and network need the cores.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from tellapart import afar, rayworkers
     from tellapart.bundle import read
     from tellapart.guards import Targets
     from tellapart.predict import Predictor, questions
+    from tellapart.progress import TerminalProgress
     from tellapart.sorting import Sorter
 
     console.check_one_standard_output({"--csv": csv_path, "--json": json_path})
-    console.check_apart({"--csv": csv_path, "--json": json_path, "--copy-to": copy_to})
-    for path in (csv_path, json_path):
+    console.check_apart({"--csv": csv_path, "--parquet": parquet_path, "--json": json_path, "--copy-to": copy_to})
+    if resume and copy_to is not None:
+        raise click.UsageError(
+            "Only one of --resume and --copy-to can be done: what is copied is not looked up. Leave one out."
+        )
+    for path in (csv_path, parquet_path, json_path):
         console.check_output(path, force)
     targets = None if sure is None and answer is None else Targets(sure, answer)
-    predictor = Predictor(read(model), targets=targets, coverage=coverage)
+    bundle = read(model)
+    predictor = Predictor(bundle, targets=targets, coverage=coverage)
     sorter = None if copy_to is None else Sorter(copy_to, predictor.classes, asked=pictures, force=force)
     silent = console.STANDARD_OUTPUT in (csv_path, json_path)
     counts: Counter[str] = Counter()
     tally = _Tally(pictures)
     with ExitStack() as stack:
+        # First, so that it goes last: when every output has its name.
+        journal = stack.enter_context(_journal(bundle, pictures, sure, answer, coverage)) if resume else None
         sets = predictor.gives_sets
+        asked = questions(pictures, leave_out=copy_to)
+        crew = stack.enter_context(
+            rayworkers.at_work(engine, address=address, workers=workers, cores=worker_cores, note=_note)
+        )
         sinks = [
             *(
-                stack.enter_context(console.csv_sink(path, force, predictor.classes, sets=sets))
+                stack.enter_context(
+                    console.csv_sink(path, force, predictor.classes, sets=sets, workers=crew is not None)
+                )
                 for path in [csv_path]
+                if path
+            ),
+            *(
+                stack.enter_context(console.parquet_sink(path, force, predictor.classes, workers=crew is not None))
+                for path in [parquet_path]
                 if path
             ),
             *(stack.enter_context(console.json_sink(path, force)) for path in [json_path] if path),
             *([] if silent else [console.text_sink()]),
             *([] if sorter is None else [stack.enter_context(sorter).add]),
         ]
-        for one in predictor.answers(questions(pictures, leave_out=copy_to)):
+        ask: Callable[[Iterator[Question]], Iterator[Prediction]] = predictor.answers
+        if crew is not None:
+            ask = functools.partial(afar.answers, bundle, crew, targets=targets, coverage=coverage)
+        progress = stack.enter_context(TerminalProgress())
+        for one in ask(asked) if journal is None else journal.answers(asked, ask):
             for sink in sinks:
                 sink(one)
             tally.add(one.path, one.error)
+            if silent:  # else the answers themselves show how far it is
+                progress.update("Answering", tally.n, None, f"{tally.n:,} pictures")
             counts["not read" if one.error else one.label or "unknown"] += 1
+    if journal is not None and journal.n_known:
+        click.echo(f"{journal.n_known:,} of {tally.n:,} were answered before", err=True)
     if tally.n > 1 and not silent:
         click.echo(", ".join(f"{shown(name)}: {count:,}" for name, count in counts.most_common()))
     if sorter is not None:
@@ -121,6 +171,20 @@ def predict(
 
         click.echo(copied(sorter.result), err=silent)
     tally.check()
+
+
+def _journal(
+    bundle: Bundle, pictures: Sequence[str], sure: float | None, answer: float | None, coverage: float | None
+) -> Journal:
+    from tellapart.cache import cache_folder
+    from tellapart.journal import Journal
+
+    model = json.dumps(dict(bundle.manifest), sort_keys=True).encode()
+    return Journal(cache_folder(), model, pictures, {"sure": sure, "answer": answer, "coverage": coverage})
+
+
+def _note(text: str) -> None:
+    click.echo(text, err=True)
 
 
 @click.command(short_help="Show where a model looked.")
@@ -147,6 +211,7 @@ def explain(
     PICTURES are files, or folders that are walked to the bottom. Bright is what speaks for the class. With --json each
     map is tested too: the probability of the class without the hot tenth of the picture, and without as much elsewhere.
     """
+    decoders.begin()
     from tellapart.bundle import read
     from tellapart.explaining import Folder
     from tellapart.predict import questions

@@ -2,42 +2,47 @@
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
-from tellapart import catalog as catalogs
 from tellapart import (
+    beginning,
+    choices,
     crossvalidation,
-    divisions,
+    decoders,
     doctor,
     guards,
+    helping,
+    hosts,
     learning,
-    mirrors,
     networks,
     outputs,
     pipeline,
     plans,
     previews,
+    rayworkers,
+    recipefile,
+    refuge,
+    repeating,
+    rescue,
+    resuming,
     runs,
-    slices,
     tracking,
-    traits,
     transfer,
 )
-from tellapart.cache import cache_folder
+from tellapart.beginning import Options
 from tellapart.classifier import Classifier, PathLike, Reading, load, require_keras
-from tellapart.config import TUTORIAL, Recipe, Transfer, budget_s
+from tellapart.config import TUTORIAL, Recipe, Transfer, budget_s, checked_seed
 from tellapart.errors import SettingsError
-from tellapart.evaluation import Evaluation
+from tellapart.files import shown
 from tellapart.findings import Findings
 from tellapart.plans import Settings
 from tellapart.policies import Augmentation
-from tellapart.progress import Progress, TerminalProgress
+from tellapart.progress import Progress
 
 if TYPE_CHECKING:
     import keras
@@ -45,8 +50,6 @@ if TYPE_CHECKING:
     from tellapart.batches import Batches
 
 __all__ = ["Datasets", "check", "datasets", "load", "plan", "preview", "train"]
-
-CHECKED, CHECKED_IN_SHORT = 10_000, 2_000  # pictures that the quick check before a training looks at, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,26 +63,32 @@ class Datasets:
     skipped: tuple[tuple[str, str], ...]  # (path, reason) of every picture that is not used
 
 
-class Options(Reading, Settings, total=False):
-    """How the pictures are read, and what replaces the recipe's own settings."""
-
-
 def train(
     photos: PathLike,
     *,
     output: PathLike | None = None,
-    recipe: str = "auto",
+    recipe: str | os.PathLike[str] = "auto",
     model: keras.Model | None = None,
-    seed: int = 0,
+    like: PathLike | None = None,
+    seed: int | None = None,
     budget: str | float | None = None,
     sure: float | None = None,
     answer: float | None = None,
     k_fold: int | None = None,
     cache: PathLike | None = None,
+    resume: bool = False,
     force: bool = False,
     tensorboard: PathLike | None = None,
+    devices: int | str | None = None,
+    n_hosts: int | None = None,
+    host_index: int | None = None,
+    coordinator: str | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     progress: Progress | bool = True,
+    engine: str = rayworkers.LOCAL,
+    address: str | None = None,
+    workers: int | None = None,
+    worker_cores: int | None = None,
     **options: Unpack[Options],
 ) -> Classifier:
     """Learn to tell the classes of a folder of pictures apart.
@@ -87,12 +96,15 @@ def train(
     Args:
         photos: one folder a class, or split folders with these in them, or with `labels` any folder.
         output: where to save the bundle; left out, nothing is written (see `Classifier.save`).
-        recipe: "auto", "transfer", "scratch" or "tutorial".
+        recipe: "auto", "transfer", "scratch", "tutorial", or a TOML file with settings of one of the last three (see
+            `recipefile`), its seed among them.
         model: a network of your own instead: a built Sequential or functional `keras.Model` that takes pixels,
             0–255, (None, S, S, 3), and ends in Dense(C), Dense(C, softmax) or, for two classes, Dense(1, sigmoid).
             It is trained in place. Where it is compiled, its optimizer is used, unless `optimizer` or
             `learning_rate` is given.
-        seed: decides splits, first weights, order and augmentation.
+        like: a bundle whose training is to be repeated: recipe, settings, seed, what it chose by measuring and what a
+            budget allowed are taken from it, but for what is given here. The report's `like` says what differs.
+        seed: decides splits, first weights, order and augmentation; 0, or as in `like`.
         budget: the time to use, "60s", "5m", "1h30m" or a number of seconds, from now to the end: never over it by
             more than a tenth, under it only when more would not help. Left out, accuracy in the least time.
         sure: the share of its answers, 0–1, that must be right: what is less probable it calls unknown.
@@ -100,11 +112,28 @@ def train(
             it answers whatever looks like one of the classes.
         k_fold: hold out every picture once, in this number of folds, 2 to 20, and judge by all of them together. The
             classifier that is given learns from all pictures (transfer) or as without it (scratch, tutorial).
-        cache: the folder for decoded pictures.
+        cache: the folder for decoded pictures, and for checkpoints.
+        resume: go on from where the same training was stopped: same pictures, same arguments. It ends with the weights
+            of one that was never stopped, bit for bit, on the same machine and versions. With a `budget` the plan is
+            kept, and the time used before counts. Where there is nothing to go on from it starts afresh, and says so.
+            A `model` of your own must have the same layers again; its weights and its optimizer's are put back. Your
+            `callbacks` get no state of theirs back, and layers that draw from a generator other than Keras'
+            `SeedGenerator` draw anew.
         force: replace `output` where it exists.
         tensorboard: a folder for TensorBoard's log: epochs, or the rounds of transfer.
-        callbacks: Keras callbacks to call as well.
+        devices: share each training step between this number of devices of this host, or "auto" for all that JAX sees.
+            Keras must run on JAX. The model is that of one device but for the order of sums.
+        n_hosts, host_index, coordinator: how many hosts share the training, which one this is, from 0, and HOST:PORT of
+            host 0. Slurm and Open MPI tell it by themselves, as do $JAX_NUM_PROCESSES, $JAX_PROCESS_ID and
+            $JAX_COORDINATOR_ADDRESS. Each host runs the same call; on all but host 0 it does not return: it ends the
+            process by SystemExit, with status 0 where host 0 came through.
+        callbacks: Keras callbacks to call as well; on host 0 alone.
         progress: True for bars and notes on standard error, False for silence, or an object that is told of them.
+        engine: "local", or "ray": pictures are read, decoded and looked at by a frozen network by workers of Ray; what
+            is learned is the same.
+        address: of the Ray cluster, "auto" on one of its nodes; left out, workers are of this machine alone.
+        workers: how many; left out, as many as there are cores for.
+        worker_cores: cores of each of them; 1 where it is left out.
         options: `labels`, `path_column`, `label_column`, `split_column`, `group`, `keep_conflicts` (see `Reading`), and
             `size`, `epochs`, `batch_size`, `optimizer`, `learning_rate`, `dropout`, `conv`, `dense`, `augment`,
             `flip`, `patience`, `precision` in place of the recipe's own (see `Settings`); for transfer `backbone`,
@@ -119,82 +148,163 @@ def train(
         SettingsError: a setting is unknown or out of its range.
         OutputError: `output` or the cache cannot be written.
         MissingPackageError: Keras is not installed.
+        HostsError: another host has ended, or they do not find each other.
     """
-    reading, settings = _parted(options)
+    asked_devices, launch = hosts.wanted(devices, coordinator, n_hosts, host_index)
+    reading, settings = beginning.parted(options)
+    file = recipefile.given(recipe)
+    asked_for = os.fspath(recipe) if file is None else file.recipe
+    wish = None if like is None else repeating.read(like)
+    if file is not None and seed is None:
+        seed = file.seed
+    if wish is not None:
+        seed = wish.seed if seed is None else seed
+        reading = cast(Reading, repeating.reading(wish, reading))
+        if k_fold is None and budget is None and model is None:
+            k_fold = repeating.number(wish, "k_fold", int)
+        if sure is None and answer is None:
+            sure, answer = (repeating.number(wish, name, float) for name in ("sure", "answer"))
+    seed = checked_seed(seed or 0)
     times: dict[str, float] = {}
     seconds = budget_s(budget)
     deadline = None if seconds is None else time.monotonic() + seconds
     targets = guards.Targets(sure, answer)
-    with _told(progress) as said, learning.timed(times, "total"):
+    kept_to = None if wish is None else wish.given(timed=deadline is not None)
+    with beginning.told(progress) as said, learning.timed(times, "total"), contextlib.ExitStack() as under_way:
+        under_way.enter_context(helping.together(asked_devices, launch, photos, cache, said))
         if output is not None:
             outputs.check(output, force=force)
         tracking.check(tensorboard=tensorboard)
+        decoders.begin()
+        under_way.enter_context(
+            rayworkers.at_work(engine, address=address, workers=workers, cores=worker_cores, note=said.note)
+        )
         with learning.timed(times, "read"):
-            catalog = _scan(photos, reading, said)
+            catalog = beginning.scan(photos, reading, said, cache)
+        usual = beginning.folder(cache)
+        cache = under_way.enter_context(refuge.writable(cache, said.note))
         if k_fold is not None:
             crossvalidation.check(k_fold, catalog)
-            _check_alone(model, budget, settings)
+            crossvalidation.check_alone(model, budget, settings)
         own_size_px = _own_size(model, len(catalog.classes))
-        choice = _choose(catalog, recipe, settings, own_size_px, seed=seed, cache=cache)
+        wanted = resuming.wanted(
+            asked_for,
+            settings,
+            reading,
+            seed=seed,
+            budget=budget,
+            k_fold=k_fold,
+            like=like,
+            recipe_file=None if file is None else file.record(),
+        )
+        attempt = under_way.enter_context(
+            resuming.begun(catalog, wanted, model, photos, beginning.folder(cache), said, resume=resume)
+        )
+        if deadline is not None:
+            deadline -= attempt.used_s
+        kept_to = {**(kept_to or {}), **attempt.choices}
+        chosen = under_way.enter_context(
+            choices.noted(kept_to, attempt.chose if deadline is not None else attempt.hear)
+        )
+        told_of = None if file is None else file.record()
+        if wish is not None and file is None and repeating.follows(wish, asked_for, own=model is not None):
+            told_of = wish.asked.get("recipe_file")
+            choice = _like(wish, settings, own_size_px)
+            for doubt in repeating.doubts_before(wish):
+                said.note(f"An exact repeat of {shown(wish.model)} is not to be expected: {doubt}.")
+        else:
+            choice = beginning.choose(catalog, file or asked_for, settings, own_size_px, seed=seed, cache=cache)
+        # Whether a network of the user's own gets another optimizer than the one that it was compiled with.
+        anew = any(settings.get(name) is not None for name in ("optimizer", "learning_rate"))
+        anew = anew or (wish is not None and bool(wish.asked.get("optimizer_anew")))
+        timed = deadline is not None or (wish is not None and wish.was_timed)
         if deadline is not None and choice.rival is not None:
             with learning.timed(times, "plan"):
-                choice = learning.in_time(catalog, choice, seed=seed, cache=_cache(cache), deadline=deadline)
+                choice = learning.in_time(catalog, choice, seed=seed, cache=beginning.folder(cache), deadline=deadline)
         for note in (*catalog.notes, choice.reason):
             said.note(note)
         with learning.timed(times, "check"):
-            some = _first(catalog, choice, seed=seed, short=deadline is not None, whole=k_fold is not None)
-            glance = doctor.glance(catalog, some, cache=_cache(cache), seed=seed, progress=said)
+            some = beginning.first(catalog, choice, seed=seed, short=timed, whole=k_fold is not None)
+            glance = doctor.glance(catalog, some, cache=beginning.folder(cache), seed=seed, progress=said)
         catalog = glance.catalog
         for line in glance.lines():
             said.note(line)
+        choices.afresh()  # what came before decided nothing that the recipe does not say
         if isinstance(choice.recipe, Transfer):
             with learning.timed(times, "train"):
                 result = transfer.run(
                     catalog,
                     choice.recipe,
                     seed=seed,
-                    cache=_cache(cache),
+                    cache=beginning.folder(cache),
                     progress=said,
                     deadline=deadline,
                     network=choice.network,
                     k_fold=k_fold,
+                    attempt=attempt,
                 )
             said.note(result.reason)
             learned = learning.Learned(
                 result.bundle, result.evaluations, choice.recipe, result.reason, result.counts, result.record
             )
         else:
-            rival = learning.rival(catalog, choice, seed=seed, cache=_cache(cache), times=times, said=said)
+            rival = learning.rival(catalog, choice, seed=seed, cache=beginning.folder(cache), times=times, said=said)
             learned = learning.train_network(
                 catalog,
                 choice,
                 model,
-                keep_optimizer=settings.get("optimizer") is None and settings.get("learning_rate") is None,
+                keep_optimizer=not anew,
                 seed=seed,
-                cache=_cache(cache),
+                cache=beginning.folder(cache),
                 callbacks=[*callbacks, *tracking.keras_callbacks(tensorboard)],
                 times=times,
                 said=said,
                 deadline=deadline,
                 most_epochs=settings.get("epochs"),
+                attempt=attempt,
             )
             if rival is not None:
                 learned = learning.better(
-                    learned, rival, catalog, seed=seed, cache=_cache(cache), said=said, k_fold=k_fold
+                    learned,
+                    rival,
+                    catalog,
+                    seed=seed,
+                    cache=beginning.folder(cache),
+                    said=said,
+                    k_fold=k_fold,
+                    attempt=attempt,
                 )
         if k_fold is not None and isinstance(learned.recipe, Recipe) and not learned.record["interrupted"]:
             with learning.timed(times, "cross_validate"):
                 crossed = crossvalidation.run(
-                    catalog, learned.recipe, k_fold, seed=seed, cache=_cache(cache), progress=said
+                    catalog,
+                    learned.recipe,
+                    k_fold,
+                    seed=seed,
+                    cache=beginning.folder(cache),
+                    progress=said,
+                    attempt=attempt,
                 )
             learned = learned if crossed is None else learned.judged_by(crossed)
+        depends = repeating.asked(
+            reading,
+            k_fold=k_fold,
+            sure=sure,
+            answer=answer,
+            optimizer_anew=(anew and model is not None) or None,
+            recipe_file=told_of,
+        )
+        learned = learned.told(asked=depends, choices=dict(sorted(chosen.made.items())))
         if sure is not None or answer is not None:
             learned = learned.aimed(targets, said)
-        measured = _cache(cache) if deadline is None else None
-        classifier = Classifier(learned.bundle, _sliced(learned.evaluation, catalog, reading, measured))
+        measured = beginning.folder(cache) if deadline is None else None
+        classifier = Classifier(learned.bundle, learning.sliced(learned.evaluation, catalog, reading, measured))
         if output is not None:
             with learning.timed(times, "save"):
-                classifier.save(output, force=force)
+                rescue.save(classifier, output, force=force, elsewhere=[usual])
+        if learned.record["interrupted"]:
+            attempt.say_what_is_kept()
+        attempt.end(well=not learned.record["interrupted"])
     validation = learned.evaluations.get("validation")
     classifier.report = {
         "plan": {**learned.recipe.as_dict(), "reason": learned.reason, "pictures": learned.counts},
@@ -205,7 +315,11 @@ def train(
         "train_accuracy": learned.evaluations["train"].accuracy,
         "validation_accuracy": validation.accuracy if validation else None,
         "bundle": None if output is None else str(output),
+        "resumed_from": attempt.resumed_from,
+        "steps_run": attempt.steps_run,
     }
+    if wish is not None:
+        classifier.report["like"] = repeating.compared(wish, classifier.bundle).as_dict()
     failed = [runs.record(classifier, photos=photos, output=output, budget=budget)]
     failed.append(tracking.rounds(classifier, tensorboard))
     for note in filter(None, failed):
@@ -213,48 +327,10 @@ def train(
     return classifier
 
 
-def _first(catalog: catalogs.Catalog, choice: plans.Choice, *, seed: int, short: bool, whole: bool) -> list[int]:
-    """The entries that are checked before a training: all that it begins with, or a number spread evenly."""
-    if isinstance(choice.recipe, Transfer) and not whole:
-        return transfer.first(catalog, seed)
-    n, most = len(catalog.entries), CHECKED_IN_SHORT if short else CHECKED
-    return [i * n // min(n, most) for i in range(min(n, most))]
-
-
-def _check_alone(model: keras.Model | None, budget: str | float | None, settings: Settings) -> None:
-    """Raise SettingsError for what goes with no cross-validation."""
-    odd = {"a network of your own": model, "--budget": budget, "--fine-tune": settings.get("fine_tune") or None}
-    for name, value in odd.items():
-        if value is not None:
-            raise SettingsError(
-                f"--k-fold trains anew for each fold and cannot go with {name}; got both. Leave one of them out."
-            )
-
-
-def _sliced(evaluation: Evaluation, catalog: catalogs.Catalog, reading: Reading, cache: Path | None) -> Evaluation:
-    """With how its parts fared.
-
-    What is measured of pictures is in the cache for nearly all of them; None where there is no time for the rest.
-    """
-    looks = None
-    if cache is not None:
-        asked, looks = set(evaluation.paths), divisions.Looks()
-        seen = traits.measure([entry for entry in catalog.entries if entry.path in asked], cache)
-        sides = [seen.column(name).tolist() for name in ("width", "height", "brightness")]
-        for entry, width, height, level in zip(seen.entries, *sides, strict=True):
-            looks.shorter_px[entry.path], looks.brightness[entry.path] = min(width, height), level / 2.55
-    names: Any = {f"{role}_column": reading.get(f"{role}_column") for role in ("path", "label", "split")}
-    labels = evaluation.labels.tolist()
-    kinds = divisions.of(evaluation.paths, labels, catalog, looks, reading.get("labels"), **names)
-    return dataclasses.replace(
-        evaluation, slices=slices.of(evaluation.predicted == evaluation.labels, evaluation.labels, kinds)
-    )
-
-
 def plan(
     photos: PathLike,
     *,
-    recipe: str = "auto",
+    recipe: str | os.PathLike[str] = "auto",
     cache: PathLike | None = None,
     progress: Progress | bool = True,
     **options: Unpack[Options],
@@ -268,20 +344,21 @@ def plan(
         `recipe`, `reason` and `precision`; `classes`, `pictures` of each split, `skipped`, `notes`; `seconds` (decode,
         train, total); `disk_bytes` (cache, bundle).
     """
-    reading, settings = _parted(options)
-    with _told(progress) as said:
-        catalog = _scan(photos, reading, said)
-        choice = _choose(catalog, recipe, settings, cache=cache)
-        if isinstance(choice.recipe, Transfer):
-            return transfer.forecast(catalog, choice.recipe, choice.reason, cache=_cache(cache), network=choice.network)
-        require_keras()
-        return pipeline.forecast(catalog, choice.recipe, choice.reason, cache=_cache(cache))
+    reading, settings = beginning.parted(options)
+    with beginning.told(progress) as said:
+        catalog = beginning.scan(photos, reading, said, cache)
+        with refuge.writable(cache, said.note) as usable:
+            choice = beginning.choose(catalog, _named(recipe), settings, cache=usable)
+            if isinstance(choice.recipe, Transfer):
+                return transfer.forecast(catalog, choice.recipe, choice.reason, cache=usable, network=choice.network)
+            require_keras()
+            return pipeline.forecast(catalog, choice.recipe, choice.reason, cache=usable)
 
 
 def preview(
     photos: PathLike,
     *,
-    recipe: str = "auto",
+    recipe: str | os.PathLike[str] = "auto",
     seed: int = 0,
     progress: Progress | bool = True,
     **options: Unpack[Options],
@@ -290,17 +367,17 @@ def preview(
 
     Every file is read, nothing is written, and Keras is not needed. Raises as `train` does.
     """
-    reading, settings = _parted(options)
-    with _told(progress) as said:
-        catalog = _scan(photos, reading, said)
-        choice = _choose(catalog, recipe, settings, seed=seed)
+    reading, settings = beginning.parted(options)
+    with beginning.told(progress) as said:
+        catalog = beginning.scan(photos, reading, said, None)
+        choice = beginning.choose(catalog, _named(recipe), settings, seed=seed)
         if isinstance(choice.recipe, Transfer):
             if recipe != "auto":
                 raise SettingsError(
                     "--show-augment goes with a recipe that trains a network; transfer looks at pictures as they are. "
                     "Add --recipe scratch."
                 )
-            choice = _choose(catalog, "scratch", settings, seed=seed)
+            choice = beginning.choose(catalog, "scratch", settings, seed=seed)
             said.note("Without --recipe these pictures are looked at as they are; this is what --recipe scratch does.")
         assert isinstance(choice.recipe, Recipe)  # what is no transfer trains a network
         return previews.preview(catalog, choice.recipe, seed=seed)
@@ -313,6 +390,10 @@ def check(
     seed: int = 0,
     cache: PathLike | None = None,
     progress: Progress | bool = True,
+    engine: str = rayworkers.LOCAL,
+    address: str | None = None,
+    workers: int | None = None,
+    worker_cores: int | None = None,
     **reading: Unpack[Reading],
 ) -> Findings:
     """Look for what is wrong with a folder of pictures; nothing in it is changed.
@@ -322,7 +403,7 @@ def check(
         quick: leave out what needs a network to look at the pictures: wrong labels, pictures of no class, classes that
             are too alike, and how much more pictures would help.
         seed: of the draws of pictures that stand for all.
-        cache, progress, reading: as in `train`.
+        cache, progress, engine, address, workers, worker_cores, reading: as in `train`.
 
     Returns:
         The findings, worst first: a sequence, with `rows()` as a table, `counts` and `as_dict()`.
@@ -331,9 +412,14 @@ def check(
         InputError: the folder or its table of labels cannot be used at all.
         OutputError: the cache cannot be written.
     """
-    with _told(progress) as said:
-        catalog = _read(photos, reading, said)
-        return doctor.examine(catalog, cache=_cache(cache), quick=quick, seed=seed, progress=said)
+    with (
+        beginning.told(progress) as said,
+        rayworkers.at_work(engine, address=address, workers=workers, cores=worker_cores, note=said.note),
+    ):
+        decoders.begin()
+        catalog = beginning.read(photos, reading, said, cache)
+        with refuge.writable(cache, said.note) as usable:
+            return doctor.examine(catalog, cache=usable, quick=quick, seed=seed, progress=said)
 
 
 def datasets(
@@ -365,11 +451,11 @@ def datasets(
         seed: decides splits, order and augmentation.
         cache, progress, reading: as in `train`.
     """
-    with _told(progress) as said:
+    with beginning.told(progress) as said:
         require_keras()
-        catalog = _scan(photos, reading, said)
+        catalog = beginning.scan(photos, reading, said, cache)
         recipe = TUTORIAL.override(size_px=size, store_px=size, batch_size=batch_size, augment=augment, flip=flip)
-        prepared = pipeline.prepare(catalog, recipe, seed=seed, cache=_cache(cache), progress=said)
+        prepared = pipeline.prepare(catalog, recipe, seed=seed, cache=beginning.folder(cache), progress=said)
     sides: Any = {
         side: pipeline.batches(prepared, side, recipe, seed=seed, label_mode=label_mode) if n else None
         for side, n in prepared.counts().items()
@@ -377,43 +463,16 @@ def datasets(
     return Datasets(**sides, class_names=prepared.catalog.classes, skipped=prepared.skipped)
 
 
-def _cache(folder: PathLike | None) -> Path:
-    return cache_folder(None if folder is None else Path(folder))
+def _named(recipe: str | os.PathLike[str]) -> str | recipefile.RecipeFile:
+    """A recipe's name, or the file that was named in its place, read."""
+    return recipefile.given(recipe) or os.fspath(recipe)
 
 
-def _parted(options: Options) -> tuple[Reading, Settings]:
-    """The options for reading the pictures, and the others: a recipe's settings."""
-    reading: Any = {name: value for name, value in options.items() if name in Reading.__annotations__}
-    settings: Any = {name: value for name, value in options.items() if name not in Reading.__annotations__}
-    return reading, settings
-
-
-def _scan(photos: PathLike, reading: Reading, said: Progress) -> catalogs.Catalog:
-    catalog = _read(photos, reading, said)
-    catalogs.check_classes(catalog)
-    return catalog
-
-
-def _read(photos: PathLike, reading: Reading, said: Progress) -> catalogs.Catalog:
-    return catalogs.scan(photos, **reading, progress=lambda done, total: said.update("Reading", done, total))
-
-
-def _choose(
-    catalog: catalogs.Catalog,
-    recipe: str,
-    settings: Settings,
-    own_size_px: int | None = None,
-    *,
-    seed: int = 0,
-    cache: PathLike | None = None,
-) -> plans.Choice:
-    """`plans.choose`, Keras started before it where a backbone needs it, and what it left open looked up."""
-    if networks.needs_keras(settings.get("backbone")):
+def _like(wish: repeating.Wish, settings: Settings, own_size_px: int | None) -> plans.Choice:
+    """`plans.like`, Keras started before it where a backbone needs it."""
+    if networks.needs_keras(settings.get("backbone") or str(wish.recipe.get("backbone") or "")):
         require_keras()
-    choice = plans.choose(catalog, recipe, settings, own_size_px)
-    if choice.mirroring_open and mirrors.hurt(catalog, seed=seed, cache=_cache(cache)):
-        return choice.without_mirroring()
-    return choice
+    return plans.like(wish.recipe, settings, own_size_px)
 
 
 def _own_size(model: keras.Model | None, n_classes: int) -> int | None:
@@ -424,9 +483,3 @@ def _own_size(model: keras.Model | None, n_classes: int) -> int | None:
 
     graphs.check(model, n_classes)
     return int(model.inputs[0].shape[1])
-
-
-def _told(progress: Progress | bool) -> Progress:
-    if isinstance(progress, Progress):
-        return progress
-    return TerminalProgress() if progress else Progress()

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import click
 
-from tellapart.config import seconds
+from tellapart.config import SHORTEST_BUDGET_S, budget_s, seconds
+
+END_S = 0.5  # from the last output to the end of the process
+
+
+def left(budget: str | None) -> float | None:
+    """The seconds of a budget that are left: it began with the process and ends with it."""
+    total = budget_s(budget)
+    # Until here the process did nothing but start, so that what it computed is about how long that took.
+    return None if total is None else max(total - time.process_time() - END_S, SHORTEST_BUDGET_S)
 
 
 class Numbers(click.ParamType):

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from tellapart.augment import Augmentation, permutation, vary
+from tellapart.devices import Spread
 from tellapart.errors import SettingsError
 
 LABEL_MODES = ("int", "binary", "one_hot")
@@ -43,6 +44,8 @@ class Batches(keras.utils.PyDataset):
         workers, max_queue_size: as in `keras.utils.PyDataset`: threads that prepare batches ahead. With a single
             one Keras hands the batches to tf.data's own threads, whose tuning holds up the start of an epoch by
             seconds (benchmarks/feed.py); from two on it uses a queue of its own.
+        spread: the devices that share each batch: only the rows of this process's own are made and yielded, as
+            `Spread.share` has it.
 
     The epoch is 0 at first. Within `fit` it goes up at the end of each epoch; `set_epoch` sets it, as a
     resumed run must. A plain loop (``for pixels, labels in batches``) is followed by `on_epoch_end` or
@@ -70,6 +73,7 @@ class Batches(keras.utils.PyDataset):
         label_mode: str = "int",
         workers: int = 2,
         max_queue_size: int = 10,
+        spread: Spread | None = None,
     ) -> None:
         super().__init__(workers=workers, use_multiprocessing=False, max_queue_size=max_queue_size)
         # Plain views: taking rows of np.memmap itself is slow.
@@ -81,7 +85,9 @@ class Batches(keras.utils.PyDataset):
         self._augmentation, self._shuffle, self._label_mode = augmentation, shuffle, label_mode
         self._check()
         self._epoch = 0
+        self._spread = spread
         self._begun = False
+        self._first = 0  # batch with which the present epoch begins: not 0 where a resumed run goes on within it
         self._sides_px: tuple[int, ...] = ()  # of the pictures in each epoch, where it is not `size_px` in all
         self._looked_at = False  # whether an epoch has begun; before that Keras looks at some batches for their shapes
         self._order: tuple[int, np.ndarray] = (-1, self._rows)  # (epoch, its order), worked out at first use
@@ -143,9 +149,11 @@ class Batches(keras.utils.PyDataset):
         """The epoch whose batches are yielded now, from 0."""
         return self._epoch
 
-    def set_epoch(self, epoch: int) -> None:
-        """Yield the batches of this epoch from now on."""
-        self._epoch = epoch
+    def set_epoch(self, epoch: int, first: int = 0) -> None:
+        """Yield the batches of this epoch from now on; those before `first` are left out, of this epoch alone."""
+        if not 0 <= first < self.n_batches:
+            raise SettingsError(f"first must be in the range [0, {self.n_batches}); got {first}.")
+        self._epoch, self._first = epoch, first
         self._begun = False
         self._looked_at = True
 
@@ -173,19 +181,32 @@ class Batches(keras.utils.PyDataset):
         for i in range(len(self)):
             yield self[i]
 
-    def __len__(self) -> int:
-        """Batches in an epoch, the last, smaller one included."""
+    @property
+    def n_batches(self) -> int:
+        """Batches in a whole epoch, the last, smaller one included."""
         return -(-len(self._rows) // self._batch_size)
+
+    def __len__(self) -> int:
+        """Batches in the present epoch: all of them, or those from its first one on (see `set_epoch`)."""
+        return self.n_batches - self._first
 
     def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `index` of the present epoch, 0 <= index < len(self)."""
         if not 0 <= index < len(self):
             raise IndexError(f"index must be in the range [0, {len(self)}); got {index}.")
-        epoch = self._epoch
+        epoch, index = self._epoch, index + self._first
         chosen = self._epoch_order(epoch)[index * self._batch_size : (index + 1) * self._batch_size]
-        return self._take(self._rows[chosen], chosen, epoch, self._side(epoch, index)), self._encode(
-            self._labels[chosen]
-        )
+        side = self._side(epoch, index)
+
+        def made(part: slice) -> tuple[np.ndarray, np.ndarray]:
+            some = chosen[part]
+            return self._take(self._rows[some], some, epoch, side), self._encode(self._labels[some])
+
+        if self._spread is None:
+            return made(slice(None))
+        # With a third array, which is the model's alone to read.
+        shared: Any = self._spread.share(len(chosen), made, short=len(chosen) < self._batch_size)
+        return shared
 
     def _side(self, epoch: int, index: int) -> int:
         """The side of the pictures of a batch, px."""

@@ -15,45 +15,53 @@ A bundle is a zip with a fixed list of members:
 `golden.npz`        drawn pictures and its answers to them, by which exports are checked; may be missing
 ==================  ==========================================================================================
 
-Nothing in it is a pickle, and it holds no pictures of its user. Reading trusts nothing: names, counts, sizes and the
-version are checked before a member is opened, and the hashes before one is used.
+Nothing in it is a pickle, and it holds no pictures of its user. Reading trusts nothing: the layout of the zip, names,
+counts, sizes and the version are checked before a member is opened, and the hashes before one is used.
 """
 
 from __future__ import annotations
 
+import csv
+import errno
 import hashlib
 import io
 import json
+import math
 import os
+import stat
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
+from tellapart import arrays, jsontext, manifests, zipmembers
 from tellapart.errors import BundleError
 from tellapart.files import shown
+from tellapart.manifests import one_line
 from tellapart.outputs import atomic
+from tellapart.zipmembers import Limit
 
 FORMAT = "tellapart-bundle"
 FORMAT_VERSION = 1
+SIDES = ("train", "validation", "test")
 MANIFEST = "manifest.json"
 MEMBERS = ("model.onnx", "model.keras", "splits.json", "history.csv", "embeddings.npy")
 OPTIONAL = ("held_out.npz", "strangers.npz", "golden.npz")  # without the first two it answers every picture
-MAX_MANIFEST_BYTES = 32 * 2**20
-MAX_MEMBER_BYTES = 2 * 2**30
 MAX_TOTAL_BYTES = 4 * 2**30
-MAX_CLASSES = 100_000
-
-# What those who read a manifest rely on, beyond `classes`, `temperature` and `metrics`.
-FIELDS: dict[str, dict[str, Any]] = {
-    "training": {"epochs": int, "pictures": dict},
-    "provenance": {
-        "recipe": dict, "seed": int, "created": str, "machine": str, "versions": dict, "catalog_fingerprint": str,
-    },
-}  # fmt: skip
+# What is random, as weights and hashes, hardly shrinks; what shrinks more was made to unpack to much.
+LIMITS = {
+    MANIFEST: Limit(32 * 2**20, ratio=1100),  # a table of zeros shrinks as far as can be
+    "model.onnx": Limit(1800 * 2**20),
+    "model.keras": Limit(1800 * 2**20),
+    "splits.json": Limit(512 * 2**20, ratio=4),
+    "history.csv": Limit(16 * 2**20, ratio=20),
+    "embeddings.npy": Limit(1800 * 2**20),
+    "held_out.npz": Limit(64 * 2**20),
+    "strangers.npz": Limit(64 * 2**20),
+    "golden.npz": Limit(256 * 2**20),
+}
 
 REMEDY = "Get the file again, or train anew."
 
@@ -73,19 +81,37 @@ class Bundle:
     def splits(self) -> dict[str, list[str]]:
         """Content hashes (SHA-256, hex) of the pictures of "train", "validation" and "test"."""
         try:
-            splits = json.loads(self.members["splits.json"])
-            if all(isinstance(content, str) for side in splits.values() for content in side):
-                return splits
-        except (ValueError, RecursionError, AttributeError, TypeError) as error:
-            raise BundleError(f"A bundle's splits must be lists of hashes ({_one_line(error)}). {REMEDY}") from error
-        raise BundleError(f"A bundle's splits must be lists of hashes. {REMEDY}")
+            splits = jsontext.read(self.members["splits.json"], most_strings=8_000_000, most_values=8_000_000)
+        except ValueError as error:
+            raise BundleError(f"A bundle's splits must be lists of hashes ({one_line(error)}). {REMEDY}") from error
+        if not isinstance(splits, dict) or "train" not in splits or not splits.keys() <= set(SIDES):
+            raise BundleError(f"A bundle's splits must be lists of hashes, of {', '.join(SIDES)}. {REMEDY}")
+        for side, contents in splits.items():
+            # Joined and split, all are looked at without a step in Python for each.
+            if not isinstance(contents, list) or not set(map(type, contents)) <= {str}:
+                raise BundleError(f"A bundle's splits must be lists of hashes. {REMEDY}")
+            if set(map(len, contents)) - {64} or "".join(contents).strip("0123456789abcdef"):
+                raise BundleError(f"A bundle's splits must be lists of hashes; {side} has others. {REMEDY}")
+        return splits
+
+    def embeddings_shape(self) -> tuple[int, int]:
+        """N and D of `embeddings`, by what its head says, which its length bears out."""
+        content = self.members["embeddings.npy"]
+        try:
+            shape = arrays.plain_shape(content, "float16")
+            if len(shape) != 2:
+                raise ValueError(f"it has {len(shape)} dimensions")
+        except ValueError as error:
+            raise BundleError(f"A bundle's embeddings must be a plain array ({one_line(error)}). {REMEDY}") from error
+        return shape[0], shape[1]
 
     def embeddings(self) -> np.ndarray:
         """The training pictures' embeddings, float16 (N, D), in the order of `splits()["train"]`."""
-        try:
-            return np.load(io.BytesIO(self.members["embeddings.npy"]), allow_pickle=False)
-        except (ValueError, EOFError, MemoryError) as error:
-            raise BundleError(f"A bundle's embeddings must be a plain array ({_one_line(error)}). {REMEDY}") from error
+        shape, content = self.embeddings_shape(), self.members["embeddings.npy"]
+        found = np.frombuffer(content, "<f2", count=math.prod(shape), offset=len(content) - 2 * math.prod(shape))
+        if not np.isfinite(found).all():
+            raise BundleError(f"A bundle's embeddings must be numbers; some are infinite or none. {REMEDY}")
+        return found.reshape(shape)
 
 
 def make(
@@ -124,10 +150,12 @@ def write(bundle: Bundle, path: str | os.PathLike[str], *, force: bool = False) 
     Raises:
         OutputError: `path` exists and `force` is not set, or cannot be written. Nothing is left behind.
     """
-
     manifest = json.dumps(bundle.manifest, ensure_ascii=False, indent=1, allow_nan=False).encode()
+    # As they are read, so that what was read and is written again has the same bytes.
+    places = {name: place for place, name in enumerate((*MEMBERS, *OPTIONAL))}
+    members = sorted(bundle.members.items(), key=lambda member: places[member[0]])
     with atomic(path, force=force) as file, zipfile.ZipFile(file, "w") as archive:
-        for name, content in ((MANIFEST, manifest), *bundle.members.items()):
+        for name, content in ((MANIFEST, manifest), *members):
             # A fixed time: the same content gives the same bytes.
             info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
             info.external_attr = 0o644 << 16
@@ -138,7 +166,9 @@ def write(bundle: Bundle, path: str | os.PathLike[str], *, force: bool = False) 
 
 
 def read(path: str | os.PathLike[str]) -> Bundle:
-    """Read and verify a bundle.
+    """Read and verify a bundle: its layout, its names and sizes, its manifest, its hashes, and that its lists fit.
+
+    The graph and the arrays are checked by those who open them (`graphcheck`, `arrays`).
 
     Raises:
         BundleError: `path` is no file, not a bundle, damaged, or of another format version.
@@ -146,117 +176,97 @@ def read(path: str | os.PathLike[str]) -> Bundle:
     name = shown(path) or "''"
     if not os.path.exists(path):
         raise BundleError(f"No such bundle: {name}. Give the path of a .tellapart file that `tellapart train` wrote.")
-    if not os.path.isfile(path):
-        raise BundleError(f"A bundle must be a regular file; {name} is not. Give the path of a .tellapart file.")
     try:
-        with zipfile.ZipFile(path) as archive:
-            return _read(archive, name)
+        # Without blocking: what stands there may be a pipe, or become one.
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(handle, "rb") as file:
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
+                raise IsADirectoryError(errno.EISDIR, "not a regular file")
+            return _read(file, status.st_size, name)
+    except IsADirectoryError as error:
+        raise BundleError(
+            f"A bundle must be a regular file; {name} is not. Give the path of a .tellapart file."
+        ) from error
     except PermissionError as error:
         raise BundleError(f"The bundle {name} must be readable; {error.strerror}. Change its permissions.") from error
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        # What zipfile raises for a file that is no zip, is cut short, encrypted or oddly packed.
-        raise BundleError(f"{name} is not a bundle, or is damaged ({_one_line(error)}). {REMEDY}") from error
+    except OSError as error:
+        odd = not os.path.isfile(path)  # a socket cannot be opened at all
+        said = "must be a regular file; it is not" if odd else f"cannot be read ({one_line(error.strerror)})"
+        raise BundleError(f"A bundle {said}: {name}. Give the path of a .tellapart file.") from error
+    except zipmembers.ZipError as error:
+        raise BundleError(f"{name} is not a bundle, or is damaged ({one_line(error)}). {REMEDY}") from error
 
 
-def _read(archive: zipfile.ZipFile, name: str) -> Bundle:
-    if not _ends_properly(archive):  # cut short, it can end in the end of a zip that it holds
-        raise zipfile.BadZipFile("it does not end as a zip file does")
-    infos = archive.infolist()
-    found = [info.filename for info in infos]
+def _read(file: BinaryIO, n_bytes: int, name: str) -> Bundle:
+    found = zipmembers.listed(file, n_bytes)
     if MANIFEST not in found:
         raise BundleError(f"{name} is a zip file but not a bundle: it has no {MANIFEST}. Give a .tellapart file.")
-    if len(set(found)) != len(found):
-        raise BundleError(f"{name} must hold each member once; some stand twice. {REMEDY}")
-    if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in infos):
-        raise BundleError(f"{name} must be stored or deflated; a member is packed in another way. {REMEDY}")
-    sizes = {info.filename: info.file_size for info in infos}
-    if sizes[MANIFEST] > MAX_MANIFEST_BYTES:
-        raise BundleError(f"The manifest of {name} must be under {MAX_MANIFEST_BYTES:,} bytes. {REMEDY}")
-    manifest = _manifest(_content(archive, MANIFEST, sizes[MANIFEST]), name)
+    zipmembers.checked({MANIFEST: found[MANIFEST]}, LIMITS, MAX_TOTAL_BYTES)
+    manifest = _manifest(zipmembers.content(file, found[MANIFEST]), name)
     odd = {MANIFEST, *MEMBERS} ^ {member for member in found if member not in OPTIONAL}
     if odd or set(found) - {MANIFEST} != set(manifest["members"]):
-        odd = ", ".join(shown(n) for n in sorted(odd or {MANIFEST, *manifest["members"]} ^ set(found))[:5])
+        odd = ", ".join(shown(n)[:100] for n in sorted(odd or {MANIFEST, *manifest["members"]} ^ set(found))[:5])
         raise BundleError(f"{name} must hold just the members of its format; too many or missing: {odd}. {REMEDY}")
-    if max(sizes.values()) > MAX_MEMBER_BYTES or sum(sizes.values()) > MAX_TOTAL_BYTES:
-        raise BundleError(f"{name} must hold under {MAX_TOTAL_BYTES:,} bytes in all. {REMEDY}")
+    zipmembers.checked(found, LIMITS, MAX_TOTAL_BYTES)
     members = {}
-    for member in (name for name in (*MEMBERS, *OPTIONAL) if name in sizes):
-        content = _content(archive, member, sizes[member])
-        if manifest["members"].get(member) != _fingerprint(content):
+    for member in (each for each in (*MEMBERS, *OPTIONAL) if each in found):
+        told = manifest["members"][member]
+        if not isinstance(told, dict) or told.get("bytes") != found[member].size:
+            raise BundleError(f"{name} is damaged: its {member} has not the size that the manifest says. {REMEDY}")
+        content = zipmembers.content(file, found[member])
+        if told != _fingerprint(content):
             raise BundleError(f"{name} is damaged: its {member} is not the one that was written. {REMEDY}")
         members[member] = content
-    return Bundle(manifest, members)
+    bundle = Bundle(manifest, members)
+    try:
+        wrong = manifests.mismatched(manifest, len(bundle.splits()["train"]), bundle.embeddings_shape()[0])
+        wrong = wrong or _wrong_history(members["history.csv"])
+    except BundleError as error:
+        raise BundleError(f"{name} is not as its format says: {error}") from error
+    if wrong:
+        raise BundleError(f"{name} is not as its format says: {wrong}. {REMEDY}")
+    return bundle
 
 
-def _ends_properly(archive: zipfile.ZipFile) -> bool:
-    """Whether the end of a zip, without a comment, is the end of the file."""
-    assert archive.fp is not None
-    archive.fp.seek(-22, os.SEEK_END)
-    return archive.fp.read(4) == b"PK\x05\x06"
+def checked(bundle: Bundle) -> Bundle:
+    """The same, where each of its members has the hash that its manifest says. Raises BundleError."""
+    for name, content in bundle.members.items():
+        if bundle.manifest["members"].get(name) != _fingerprint(content):
+            raise BundleError(
+                f"The bundle was damaged on its way: its {name} is not the one that was written. {REMEDY}"
+            )
+    return bundle
 
 
-def _content(archive: zipfile.ZipFile, member: str, size: int) -> bytes:
-    with archive.open(member) as file:
-        content = file.read(size + 1)  # the header's word for the size is not trusted
-    if len(content) != size:
-        raise zipfile.BadZipFile(f"{member} is not as long as the file says")
-    return content
+def _wrong_history(content: bytes) -> str | None:
+    """What is wrong with learning curves, in words; None where each cell is a number."""
+    try:
+        rows = list(csv.reader(io.StringIO(content.decode("ascii"), newline=""), strict=True))
+        good = all(len(row) == len(rows[0]) and all(math.isfinite(float(cell)) for cell in row) for row in rows[1:])
+    except (ValueError, csv.Error):
+        good = False
+    return None if good else "its history.csv must be a table of numbers"
 
 
 def _manifest(content: bytes, name: str) -> dict[str, Any]:
     try:
-        manifest = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"The manifest of {name} is not JSON ({_one_line(error)}). {REMEDY}") from error
+        manifest = jsontext.read(content)
+    except ValueError as error:
+        raise BundleError(f"The manifest of {name} is not JSON ({one_line(error)}). {REMEDY}") from error
     if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
         raise BundleError(f"{name} is a zip file but not a bundle. Give a .tellapart file.")
     version = manifest.get("format_version")
     if version != FORMAT_VERSION or isinstance(version, bool):
         raise BundleError(
-            f"{name} must have bundle format {FORMAT_VERSION}; it has {_one_line(version)!s:.40}. "
+            f"{name} must have bundle format {FORMAT_VERSION}; it has {one_line(version)!s:.40}. "
             f"Use the version of tellapart that wrote it, or train anew."
         )
-    wrong = _first_wrong_field(manifest)
+    wrong = manifests.wrong(manifest)
     if wrong:
         raise BundleError(f"The manifest of {name} is not as its format says: {wrong}. {REMEDY}")
     return manifest
 
 
-def _first_wrong_field(manifest: dict[str, Any]) -> str | None:
-    classes = manifest.get("classes")
-    if not isinstance(classes, list) or not 2 <= len(classes) <= MAX_CLASSES:
-        return "`classes` must be a list of 2 names or more"
-    if not all(isinstance(c, str) for c in classes) or len(set(classes)) != len(classes):
-        return "`classes` must be names, each once"
-    for field in ("preprocess", "metrics", "training", "provenance", "members", "abstention"):
-        if not isinstance(manifest.get(field), dict):
-            return f"`{field}` must be there"
-        for name, kind in FIELDS.get(field, {}).items():
-            if not isinstance(manifest[field].get(name), kind) or isinstance(manifest[field][name], bool):
-                return f"`{field}` must have `{name}`"
-    if not all(
-        _number(n, 0, 2**53) for n in (manifest["training"]["epochs"], *manifest["training"]["pictures"].values())
-    ):
-        return "`training` must have counts"
-    for side, numbers in manifest["metrics"].items():
-        if not isinstance(numbers, dict) or not isinstance(numbers.get("accuracy_interval"), list):
-            return f"`metrics` must have `accuracy_interval` for {_one_line(side)!s:.40}"
-        shares = [numbers.get("accuracy"), *numbers["accuracy_interval"]]
-        if len(shares) != 3 or not all(_number(share, 0, 1) for share in shares):
-            return f"`metrics` must be shares from 0 to 1 for {_one_line(side)!s:.40}"
-    temperature = manifest.get("temperature")
-    if not _number(temperature, 1e-3, 1e3):
-        return "`temperature` must be a number from 0.001 to 1000"
-    return None
-
-
-def _number(value: Any, low: float, high: float) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-
-
 def _fingerprint(content: bytes) -> dict[str, Any]:
     return {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-
-
-def _one_line(value: object) -> str:
-    return " ".join(str(value).split())[:200]

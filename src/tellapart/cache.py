@@ -2,14 +2,16 @@
 
 On disk, below the cache folder::
 
+    checkpoints/                           trainings that were stopped, see `attempts`
     graphs/
         <key>-<SHA-256>.onnx               a backbone's graph, and what its bytes must hash to
+    spool/                                 what was fetched from servers, see `spool`
     pictures/
         80px-squash-<recipe>-<contents>/   one store, never changed once it has its name
             values.bin                     (N, …), C order, no header: pixels, uint8 (N, S, S, 3), or features
             index.json                     version, shape, dtype, content hashes in row order, failures; its
                                            modification time says when the store was last used
-        .building-<owner>-<pid>-<random>/  being written: renamed when complete and synced, never read
+        .building-<owner>-<pid>-<random>/  being written: renamed when complete and synced; see `drafts`
         .removed-<owner>-<pid>-<random>/   being removed
 
 Several processes may work in it at once: a store appears and goes in one step, and each of them takes it as
@@ -20,33 +22,32 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import functools
 import hashlib
 import json
 import math
 import os
 import re
-import secrets
-import socket
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 
+from tellapart import attempts, leftovers, spool
+from tellapart.cacheplace import cache_folder as cache_folder
 from tellapart.errors import OutputError, SettingsError
 from tellapart.files import because, shown
 
 STORE_VERSION = 2  # to be raised when the files below change their meaning
+USEFUL_S = 7 * 24 * 3600.0  # for which the rows of a killed run are kept
 DEFAULT_LIMIT_BYTES = 20 * 10**9
 VALUES_NAME, INDEX_NAME = "values.bin", "index.json"
+NEW_INDEX_NAME = "index.json.new"  # of a draft, before it takes the place of the index (see `drafts`)
 
 _STORE_NAME = re.compile(r"(?P<size>\d{1,6})px-(?P<what>[a-z0-9_]+)-[0-9a-f]{12}-[0-9a-f]{16}")
-_LEFTOVER_NAME = re.compile(r"\.(building|removed)-(?P<owner>[0-9a-f]{8})-(?P<pid>\d{1,10})-[0-9a-f]{8}")
+_LEFTOVER_NAME = re.compile(rf"\.(building|removed)-{leftovers.MARK}")
 _GRAPH_NAME = re.compile(r"(?P<key>[0-9a-f]{32})-(?P<sha256>[0-9a-f]{64})\.onnx")
-_LEFTOVER_AGE_S = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +74,6 @@ class Opened:
     def covers(self, contents: Iterable[str]) -> bool:
         """Whether it has an answer for each of the contents."""
         return all(content in self.rows or content in self.failures for content in contents)
-
-
-def cache_folder(cache: str | Path | None = None) -> Path:
-    """The given folder, or $TELLAPART_CACHE, or the platform's own for tellapart. Creates nothing."""
-    chosen = cache or os.environ.get("TELLAPART_CACHE") or platformdirs.user_cache_path("tellapart")
-    return Path(chosen).expanduser()
 
 
 def pictures_folder(cache: Path) -> Path:
@@ -132,13 +127,15 @@ def listing(cache: Path) -> list[StoreInfo]:
 
 
 def clear(cache: Path) -> int:
-    """Remove all stores, graphs and leftovers; returns the bytes freed.
+    """Remove all stores, graphs, checkpoints and leftovers; returns the bytes freed.
 
-    Only files that this package wrote go, and the folders pictures/ and graphs/ once they are empty; never the cache
-    folder itself. What another running process is building stays. Raises `OutputError` where the disk refuses.
+    Only files that this package wrote go, and the folders pictures/, graphs/ and checkpoints/ once they are empty;
+    never the cache folder itself. What another running process is building stays, and so do the checkpoints of a
+    training under way.
+    Raises `OutputError` where the disk refuses.
     """
     folder = pictures_folder(cache)
-    freed = 0
+    freed = attempts.clear(cache) + spool.clear(cache)
     for path in entries(folder):
         if _STORE_NAME.fullmatch(path.name) or is_stale(path):
             try:
@@ -160,16 +157,23 @@ def clear(cache: Path) -> int:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what crashed runs left behind: older than a day, or of a process that is gone."""
+    """Remove what crashed runs left behind: older than a day, or of a process that is gone.
+
+    What holds rows that the next run of its kind can take over (see `drafts`) stays for a week.
+    """
     for path in entries(folder):
-        if is_stale(path):
+        useful = (path / INDEX_NAME).exists() and time.time() - size_and_time(path)[1] < USEFUL_S
+        if is_stale(path) and not useful:
             remove_if_possible(path)
 
 
 def evict(folder: Path, *, keep: Path, limit_bytes: int) -> None:
-    """Remove the stores not used for longest, but never `keep`, until the cache is within its limit."""
+    """Remove the stores not used for longest, but never `keep`, until the cache is within its limit.
+
+    Checkpoints count too, and stay: they are work that is to be gone on with, the rest can be made again.
+    """
     stores = [(*size_and_time(path), path) for path in entries(folder) if _STORE_NAME.fullmatch(path.name)]
-    total = sum(size for size, _, _ in stores)
+    total = sum(size for size, _, _ in stores) + attempts.size_bytes(folder.parent)
     for size, _, path in sorted(stores, key=lambda store: store[1]):
         if total <= limit_bytes:
             return
@@ -259,45 +263,19 @@ def size_and_time(path: Path) -> tuple[int, float]:
 
 def private_name(kind: str) -> str:
     """A folder name that no other process or thread has; `kind` is "building" or "removed"."""
-    return f".{kind}-{_owner()}-{os.getpid()}-{secrets.token_hex(4)}"
-
-
-@functools.cache
-def _owner() -> str:
-    """8 hex digits: where a process number means the same process as here (containers have their own)."""
-    try:
-        namespace = os.readlink("/proc/self/ns/pid")
-    except OSError:  # not Linux
-        namespace = ""
-    return hashlib.sha256(f"{socket.gethostname()}\n{namespace}".encode()).hexdigest()[:8]
+    return f".{kind}-{leftovers.mark()}"
 
 
 def is_stale(path: Path) -> bool:
     """Whether a folder is the leftover of a run that cannot be alive any more."""
     match = _LEFTOVER_NAME.fullmatch(path.name)
-    if not match:
-        return False
-    if match["owner"] == _owner() and not _is_alive(int(match["pid"])):
-        return True
-    return time.time() - size_and_time(path)[1] > _LEFTOVER_AGE_S
-
-
-def _is_alive(pid: int) -> bool:
-    if os.name == "nt":  # os.kill would end the process there; age alone decides
-        return True
-    try:
-        os.kill(pid, 0)
-    except (ProcessLookupError, OverflowError):
-        return False
-    except PermissionError:  # somebody else's, alive
-        return True
-    return True
+    return match is not None and leftovers.is_stale(match, size_and_time(path)[1])
 
 
 def _remove(path: Path) -> int:
     """Remove our files of a store or a leftover, and its folder; returns the bytes freed."""
     size, _ = size_and_time(path)
-    ours = {VALUES_NAME, INDEX_NAME}
+    ours = {VALUES_NAME, INDEX_NAME, NEW_INDEX_NAME}
     try:
         if _STORE_NAME.fullmatch(path.name) and {entry.name for entry in path.iterdir()} <= ours:
             # Out of sight in one step, so that no other process opens half of it.
@@ -317,11 +295,20 @@ def remove_if_possible(path: Path) -> None:
         _remove(path)
 
 
+class VanishedError(Exception):
+    """Something has taken the cache folder, or a part of it, away while it was written."""
+
+
 @contextlib.contextmanager
 def reporting(folder: Path) -> Iterator[None]:
-    """Turn the disk's refusal into an `OutputError` that names the folder and the remedy."""
+    """Turn the disk's refusal into an `OutputError` that names the folder and the remedy.
+
+    Raises VanishedError where what was just written is no longer there.
+    """
     try:
         yield
+    except FileNotFoundError as error:
+        raise VanishedError from error
     except OSError as error:
         raise cannot_write(folder, error) from error
 

@@ -1,10 +1,11 @@
 """A folder, or a CSV of labels, to a sorted table of pictures: path, label, split, content hash, group.
 
-Three layouts are known::
+Four layouts are known::
 
     PHOTOS/<class>/…              "classes": any depth below a class folder
     PHOTOS/<split>/<class>/…      "splits":  train, val, test and their other usual names
     PHOTOS and a CSV of labels    "table":   folders mean nothing
+    PHOTOS/*.tar, *.parquet       "shards":  see `shards`
 
 Every file that counts as a picture ends in `Catalog.entries` or, with its reason, in
 `Catalog.skipped`; every reading that could have been another is a note. Nothing is decoded here.
@@ -21,6 +22,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from tellapart import addresses, shards
+from tellapart.addresses import is_place
 from tellapart.contents import hash_all
 from tellapart.errors import InputError, SettingsError
 from tellapart.files import (
@@ -34,7 +37,9 @@ from tellapart.files import (
     candidate,
     counted,
     holds_pictures,
+    kind_of_place,
     listing,
+    problem_of_place,
     quoted,
     shown,
     split_folders,
@@ -73,7 +78,7 @@ class Catalog:
     """What was found, the same for the same tree whatever order the file system lists it in."""
 
     root: str  # as given
-    layout: str  # "classes", "splits" or "table"
+    layout: str  # "classes", "splits", "table" or "shards"
     classes: tuple[str, ...]  # sorted; those with at least one entry
     entries: tuple[Entry, ...]  # sorted by path, then label and split
     skipped: tuple[Skipped, ...]  # sorted by path, then reason
@@ -130,12 +135,13 @@ def scan(
     """
     root = _root(photos)
     below = _check_folder(root)
+    root = shards.root_of(root, below)
     if labels is not None:
         plan = plan_table(root, os.fspath(labels), path_column, label_column, split_column, group)
     elif any(column is not None for column in (path_column, label_column, split_column, group)):
         raise SettingsError("A column can only be named for a table of labels. Give the table with --labels.")
     else:
-        plan = _plan_folders(root, below)
+        plan = shards.plan(root) or _plan_folders(root, below)
     return _read(root, plan, keep_conflicts, progress)
 
 
@@ -143,7 +149,9 @@ def scan(
 
 
 def _root(photos: str | os.PathLike[str]) -> str:
-    root = os.fsdecode(os.fspath(photos))
+    root = addresses.given(os.fsdecode(os.fspath(photos)))
+    if is_place(root):
+        return root
     stripped = root.rstrip(os.sep + (os.altsep or ""))
     # "/" and "C:\" stay what they are.
     return stripped if stripped and os.path.basename(stripped) else root
@@ -153,9 +161,14 @@ def _check_folder(root: str) -> list[Child]:
     """Return what the folder holds, or raise InputError."""
     name = shown(root) or "''"
     remedy = "Give the folder that holds the class folders, such as photos/ with photos/cats and photos/dogs."
-    if not os.path.lexists(root):
+    if is_place(root):
+        kind = kind_of_place(root)
+        if kind != "folder":
+            what = "No such folder" if kind is None else "A folder is needed, and this is a file"
+            raise InputError(f"{what}: {name}. {remedy}")
+    elif not os.path.lexists(root):
         raise InputError(f"No such folder: {name}. Check its spelling and where you are. {remedy}")
-    if os.path.exists(root) and not os.path.isdir(root):
+    elif os.path.exists(root) and not os.path.isdir(root):
         raise InputError(f"A folder is needed; {name} is a file. {remedy}")
     below = listing(root)
     if not below:
@@ -175,6 +188,9 @@ def _plan_folders(root: str, below: list[Child]) -> Plan:
     splits, notes = split_folders(root, folders)
     plan = Plan("splits" if splits else "classes", notes=notes)
     hidden, loose = _hidden_and_loose(below, plan)
+    if is_place(root) and (problem := problem_of_place(root)) is not None:
+        plan.skipped.append(Skipped(root, problem))
+        plan.notes.append(f"{shown(root)} may hold more pictures than were found: {problem}")
     places = [_Place(folder, None) for folder in folders]
     if splits:
         places = []
@@ -443,8 +459,9 @@ def _one_class(catalog: Catalog) -> str:
     label = catalog.classes[0] if catalog.classes else ""
     has = f"'{shown(label)}' ({counted(len(catalog.entries), 'picture')})" if label else "none"
     root = shown(catalog.root)
-    if catalog.layout == "table":
-        return f"At least two classes are needed; the table for {root} has {has}. Add rows of another class."
+    if catalog.layout in ("table", "shards"):
+        what = "the table for" if catalog.layout == "table" else "the labels of"
+        return f"At least two classes are needed; {what} {root} has {has}. Add rows of another class."
     ways = [os.path.relpath(entry.path, catalog.root).split(os.sep) for entry in catalog.entries]
     if catalog.layout == "classes" and len({way[1] for way in ways if len(way) > 2}) > 1:
         inner = shown(os.path.join(catalog.root, ways[0][0]))

@@ -6,20 +6,20 @@ import csv
 import dataclasses
 import functools
 import importlib
+import importlib.util
 import io
 import os
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import numpy as np
 
+from tellapart import addresses, divisions, explanations, files, kerasmodels, preprocess, rivals, slices
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
-from tellapart import divisions, explanations, preprocess, rivals, slices
 from tellapart.compare import Comparison
 from tellapart.curves import History
 from tellapart.errors import InputError, MissingPackageError, PictureError, SettingsError
@@ -81,7 +81,7 @@ class Classifier:
 
     @property
     def history(self) -> History:
-        """The learning curves, one row an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds.
+        """The learning curves, one row an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate.
 
         A list of dicts, which a notebook shows as a picture.
         """
@@ -95,12 +95,10 @@ class Classifier:
 
         Raises:
             MissingPackageError: Keras is not installed.
+            BundleError: the file in the bundle has other layers than Keras' own harmless ones, or is damaged.
         """
-        keras = require_keras()
-        with tempfile.TemporaryDirectory(prefix="tellapart-") as folder:
-            path = Path(folder, "model.keras")
-            path.write_bytes(self.bundle.members["model.keras"])
-            return keras.saving.load_model(path, compile=False, safe_mode=True)
+        require_keras()
+        return kerasmodels.of_bundle(self.bundle.members["model.keras"])
 
     def with_targets(
         self, *, sure: float | None = None, answer: float | None = None, coverage: float | None = None
@@ -135,7 +133,7 @@ class Classifier:
         if isinstance(pictures, str | os.PathLike):
             asked = list(questions([pictures]))
             answers = list(self.predictor.answers(asked))
-            return answers if os.path.isdir(pictures) else answers[0]
+            return answers if files.is_folder(addresses.given(os.fspath(pictures))) else answers[0]
         return list(self.predictor.answers(questions(pictures)))
 
     def _predict_pixels(self, pixels: np.ndarray) -> Prediction:
@@ -240,7 +238,9 @@ class Classifier:
                 f"({_listed(self.classes)}); it also has {_listed(strange)}. Rename or take away these."
             )
         looks = divisions.Looks()
-        answers = self.predictor.answers((Question(entry.path) for entry in entries), look=looks.look)
+        answers = self.predictor.answers(
+            (Question(entry.path, content=entry.content) for entry in entries), look=looks.look
+        )
         evaluation = marked(
             self.bundle,
             entries,
@@ -382,7 +382,10 @@ def require_keras() -> Any:
         return sys.modules["keras"]
     with _native_errors_held():
         try:
-            return require("keras", "Keras with a backend", "train")
+            keras = require("keras", "Keras with a backend", "train")
+            if keras.backend.backend() != "tensorflow" and importlib.util.find_spec("tensorflow"):
+                importlib.import_module("tensorflow")  # Keras would load it for the first batch, outside of this block
+            return keras
         except ValueError as error:  # what Keras says of a backend that there is not
             raise SettingsError(
                 f"Keras' backend must be tensorflow, jax or torch; its import says: {' '.join(str(error).split())}. "

@@ -6,16 +6,13 @@ stopped, by whatever, leaves nothing under that name, and the next one takes awa
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from tellapart import cache, catalog, copies, moves, outputs, placement
+from tellapart import catalog, copies, leftovers, moves, outputs, placement
 from tellapart.errors import InputError, OutputError
 from tellapart.files import counted, shown
 from tellapart.moves import Listed
@@ -108,8 +105,8 @@ def apply(
     planned, notes = placement.plan(found, placement.chosen(listed, found))
     if not planned:
         raise InputError(f"{shown(listed.path)} drops every picture of {shown(root)}. Keep some.")
-    with outputs.reported(target), _building(target) as building:
-        linked, renamed = _fill(building, planned, copy, progress)
+    with outputs.reported(target), outputs.whole_folder(target) as building:
+        linked, renamed = _fill(str(building), planned, copy, progress)
         counts = Counter(each.label for each in planned)
         moved = sum(each.moved for each in planned)
         result = Applied(
@@ -125,8 +122,7 @@ def apply(
             counts=dict(sorted(counts.items())),
             notes=tuple(notes),
         )
-        _mark(building, result, listed)
-        _put(building, target)
+        _mark(str(building), result, listed)
     return result
 
 
@@ -146,7 +142,7 @@ def _check_place(target: str, root: str, listed: str, force: bool) -> None:
         if copies.within(os.path.realpath(listed), os.path.realpath(target)):
             raise OutputError(f"The fix list lies in {shown(target)}, which would be replaced. Move the list away.")
         # It is renamed and a new one takes its place, so that the folder around it is written to.
-        outputs.check(os.path.join(os.path.dirname(target), f"{cache.private_name('building')}.check"))
+        outputs.check(os.path.join(os.path.dirname(target), leftovers.temporary("check")))
 
 
 def _check_apart(target: str, folder: str) -> None:
@@ -156,22 +152,6 @@ def _check_apart(target: str, folder: str) -> None:
             f"The cleaned copy must not lie where the originals are, nor around them; {shown(target)} and "
             f"{shown(folder)} do. Name another folder."
         )
-
-
-@contextlib.contextmanager
-def _building(target: str) -> Iterator[str]:
-    """A hidden folder beside the place of the copy, gone afterwards unless it has been renamed."""
-    beside = Path(target).parent
-    for path in beside.iterdir():
-        if cache.is_stale(path) and not path.is_symlink() and (path / MARK).is_file():
-            shutil.rmtree(path, ignore_errors=True)
-    building = str(beside / cache.private_name("building"))
-    os.mkdir(building)
-    try:
-        Path(building, MARK).write_text("{}\n", encoding="utf-8")
-        yield building
-    finally:
-        shutil.rmtree(building, ignore_errors=True)
 
 
 def _fill(building: str, planned: list[Placed], copy: bool, progress: Progress | None) -> tuple[int, int]:
@@ -232,20 +212,5 @@ def _mark(building: str, result: Applied, listed: Listed) -> None:
         "list": os.path.abspath(listed.path),
         **{name: getattr(result, name) for name in ("kept", "dropped", "moved", "left_out", "linked", "copied")},
     }
-    with open(os.path.join(building, MARK), "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(json.dumps(about, ensure_ascii=False, indent=2) + "\n")
-
-
-def _put(building: str, target: str) -> None:
-    """Give the finished copy its name; an earlier copy goes out of sight first, and is then removed."""
-    if not os.path.lexists(target):
-        os.rename(building, target)
-        return
-    old = os.path.join(os.path.dirname(target), cache.private_name("removed"))
-    os.rename(target, old)
-    try:
-        os.rename(building, target)
-    except OSError:
-        os.rename(old, target)
-        raise
-    shutil.rmtree(old, ignore_errors=True)
+    text = json.dumps(about, ensure_ascii=False, indent=2) + "\n"
+    outputs.new_file(os.path.join(building, MARK), text.encode("utf-8", "backslashreplace"))

@@ -5,21 +5,31 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 import click
 
-from tellapart import __version__, answering, arguments, console, outputs, reports, shipping, trials, upkeep
+from tellapart import (
+    __version__,
+    addresses,
+    answering,
+    arguments,
+    console,
+    fetching,
+    outputs,
+    reports,
+    searching,
+    shipping,
+    stopping,
+    trials,
+    upkeep,
+)
 from tellapart import options as shared
-from tellapart.config import SHORTEST_BUDGET_S, budget_s
 from tellapart.errors import SettingsError, TellapartError
-from tellapart.files import shown
+from tellapart.files import because, shown
 
-DONE, PROBLEM, USAGE, INTERRUPTED = 0, 1, 2, 130
-END_S = 0.5  # from the last output to the end of the process
+DONE, PROBLEM, USAGE = 0, 1, 2  # and what `stopping` has
 
 
 @click.group(
@@ -34,17 +44,26 @@ def cli() -> None:
 
 _table, _reading, _json, _force = shared.table, shared.reading, shared.json, shared.force
 _cache, _debug = shared.cache, shared.debug
+_WORKERS = ("engine", "address", "workers", "worker_cores")  # what `shared.workers` adds
 
 
 @cli.command(short_help="Learn the classes of a folder of pictures.")
 @click.argument("photos")
 @click.option("-o", "--output", metavar="MODEL.tellapart", help="Where to save. [default: PHOTOS' name + .tellapart]")
-@click.option("--recipe", default="auto", show_default=True, help="auto, transfer, scratch or tutorial.")
+@click.option(
+    "--recipe", default="auto", show_default=True, help="auto, transfer, scratch, tutorial, or FILE.toml, as of tune."
+)
 @click.option(
     "--backbone",
     metavar="NAME",
     help="The pretrained network of recipe transfer: efficientnet-lite0, -lite1 or -lite2, which are installed; one of "
     "keras.applications, like MobileNetV2; FILE.keras; or NAME:FILE.weights.h5. [default: efficientnet-lite2]",
+)
+@click.option(
+    "--like",
+    metavar="MODEL",
+    help="Repeat the training of a MODEL.tellapart: its recipe, settings, seed and measured choices, but for the "
+    "options given here; and say what differs.",
 )
 @click.option("--download", is_flag=True, help="Let Keras fetch the weights of --backbone. Nothing else ever does.")
 @click.option("--budget", metavar="TIME", help="The time to use in all, like 60s, 5m or 1h30m.")
@@ -65,7 +84,7 @@ _cache, _debug = shared.cache, shared.debug
 @click.option("--flip/--no-flip", default=None, help="Mirror training pictures left to right at random, or never.")
 @click.option("--patience", type=int, metavar="N", help="Stop after N epochs without a better validation accuracy.")
 @click.option("--precision", metavar="NAME", help="auto, float32 or mixed_bfloat16.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Decides splits, first weights and order.")
+@click.option("--seed", type=int, help="Decides splits, first weights and order. [default: 0]")
 @shared.targets
 @_reading
 @click.option("--tensorboard", metavar="DIR", help="Write TensorBoard's log there.")
@@ -76,6 +95,9 @@ _cache, _debug = shared.cache, shared.debug
 @click.option("--card", metavar="FILE.md", help="Write a model card, with Hugging Face's metadata.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done, how long it takes and how much disk.")
 @click.option("--show-augment", metavar="FILE.png", help="Draw some pictures as training would vary them; no training.")
+@click.option("--resume", is_flag=True, help="Go on from where the same command was stopped.")
+@shared.workers
+@shared.devices
 @_cache
 @_json
 @_force
@@ -117,22 +139,27 @@ def train(
         _draw_variants(photos, show_augment, json_path, force, options)
         return
     if dry_run:
-        for only_train in ("seed", "tensorboard", "budget", "sure", "answer", "k_fold"):
+        _without_like(options, "--dry-run")
+        for only_train in (
+            "seed", "tensorboard", "budget", "sure", "answer", "k_fold", "resume", *_WORKERS, *shared.DEVICES,
+        ):  # fmt: skip
             del options[only_train]
         plan = api.plan(photos, **options)
         console.say(summaries.planned(plan), json_path)
         console.write_json(plan, json_path, force)
         return
-    target = f"{Path(os.path.abspath(photos)).name}.tellapart" if output is None else output
+    target = f"{addresses.stem(photos)}.tellapart" if output is None else output
     console.check_apart(
         {"--output": target, "--json": json_path, "--history": history, "--report": report, "--card": card}
     )
-    options["budget"] = _left(options["budget"])
+    options["budget"] = arguments.left(options["budget"])
     classifier = api.train(photos, output=target, force=force, **options)
     assert classifier.evaluation is not None  # just trained
     result = classifier.evaluation.as_dict() | classifier.report
     console.say(summaries.trained(classifier.evaluation, classifier.report), json_path)
     console.say(f"Saved: {shown(target)}", json_path)
+    for line in summaries.repeated(classifier.report):
+        console.say(line, json_path)
     console.write_json(result, json_path, force)
     reports.of_training(classifier, target, report, card, json_path, force)
     if history is not None:
@@ -140,14 +167,21 @@ def train(
     for line in tracking.log(classifier, mlflow=mlflow, wandb=wandb, artifacts=[target, *filter(None, (report, card))]):
         console.say(line, json_path)
     if classifier.report["training"]["interrupted"]:
-        sys.exit(INTERRUPTED)
+        sys.exit(stopping.status())
+
+
+def _without_like(options: dict[str, Any], other: str) -> None:
+    if options.pop("like") is not None:
+        raise click.UsageError(f"--like trains, which {other} does not. Leave one of them out.")
 
 
 def _draw_variants(photos: str, path: str, json_path: str | None, force: bool, options: dict[str, Any]) -> None:
     from tellapart import api, sheets
 
-    for only_train in ("cache", "tensorboard", "sure", "answer", "k_fold"):
+    _without_like(options, "--show-augment")
+    for only_train in ("cache", "tensorboard", "sure", "answer", "k_fold", "resume", *_WORKERS, *shared.DEVICES):
         del options[only_train]
+    options["seed"] = options["seed"] or 0
     preview = api.preview(photos, **options)
     sheets.save(sheets.variants(preview), path, force=force)
     console.say(f"Written: {shown(path)}", json_path)
@@ -163,6 +197,7 @@ def _draw_variants(photos: str, path: str, json_path: str | None, force: bool, o
 )
 @click.option("--fix-list", metavar="FILE.csv", help="Write what could be done, to be edited and given to apply.")
 @_reading
+@shared.workers
 @_cache
 @_json
 @_force
@@ -276,6 +311,7 @@ cli.add_command(shipping.export)
 cli.add_command(shipping.serve)
 cli.add_command(trials.compare)
 cli.add_command(trials.history)
+cli.add_command(searching.tune)
 
 
 @cli.command(short_help="Say what a model is and how good.")
@@ -291,10 +327,13 @@ def info(model: str, json_path: str | None, force: bool, debug: bool) -> None:
     console.check_output(json_path, force)
     bundle = read(model)
     console.say(summaries.described(bundle, model, os.path.getsize(model)), json_path)
-    console.write_json(dict(bundle.manifest), json_path, force)
+    # Without a label for each training picture, which is long and for the program alone.
+    training = {name: value for name, value in bundle.manifest["training"].items() if name != "labels"}
+    console.write_json({**bundle.manifest, "training": training}, json_path, force)
 
 
 cli.add_command(upkeep.cache)
+cli.add_command(upkeep.pack)
 
 
 @cli.command(short_help="Train on handwritten digits and show it.")
@@ -321,47 +360,53 @@ def demo(output: str, json_path: str | None, force: bool, debug: bool, **options
         console.say(f"Written: {shown(path)}", json_path)
 
 
-def _left(budget: str | None) -> float | None:
-    """The seconds of a budget that are left: it began with the process and ends with it."""
-    seconds = budget_s(budget)
-    # Until here the process did nothing but start, so that what it computed is about how long that took.
-    return None if seconds is None else max(seconds - time.process_time() - END_S, SHORTEST_BUDGET_S)
-
-
 def main(args: Sequence[str] | None = None) -> NoReturn:
-    """Run the command line and exit: 0 done, 1 a problem, 2 wrong usage, 130 interrupted.
+    """Run the command line and exit: 0 done, 1 a problem, 2 wrong usage, 130 interrupted, 143 and 129 by a signal.
 
     An error that is meant for a person becomes one line on standard error; `--debug` shows its traceback too.
     """
     given = list(sys.argv[1:] if args is None else args)
-    debug = "--debug" in given
+    with stopping.by_signals():
+        try:
+            status = _ended(given, "--debug" in given)
+        finally:
+            fetching.stop()
+        if "tellapart.hosts" in sys.modules:  # else there were no other hosts, and nothing is loaded for them
+            sys.modules["tellapart.hosts"].leave(status)
+        sys.exit(status)
+
+
+def _ended(given: list[str], debug: bool) -> int:
+    """Run a command; returns its exit status."""
     try:
         console.ready()
         cli.main(given, prog_name="tellapart", standalone_mode=False)
         with console.printing():
             sys.stdout.flush()
-        sys.exit(DONE)
+        return DONE
     except (click.exceptions.Abort, KeyboardInterrupt):
-        sys.exit(_stopped())
+        return _stopped()
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
-        sys.exit(USAGE)
+        return USAGE
     except click.ClickException as error:
         where = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "tellapart"
-        sys.exit(_told(f"{error.format_message()} See: {where} --help", error, debug, USAGE))
+        return _told(f"{error.format_message()} See: {where} --help", error, debug, USAGE)
     except SettingsError as error:
-        sys.exit(_told(_by_option(str(error)), error, debug, USAGE))
+        return _told(_by_option(str(error)), error, debug, USAGE)
     except TellapartError as error:
-        sys.exit(_told(str(error), error, debug, PROBLEM))
+        return _told(str(error), error, debug, PROBLEM)
     except BrokenPipeError:
         console.drop_output()  # the reader has left: no more to say
-        sys.exit(PROBLEM)
+        return PROBLEM
     except MemoryError as error:
-        sys.exit(_told("There must be enough memory; it ran out. Take a smaller --size.", error, debug, PROBLEM))
+        return _told("There must be enough memory; it ran out. Take a smaller --size.", error, debug, PROBLEM)
+    except OSError as error:
+        return _told(_refused(error), error, debug, PROBLEM)
     except Exception as error:
         what = f"{type(error).__name__}: {str(error)[:300]}"
         hint = "Run it again with --debug and report what it shows."
-        sys.exit(_told(f"Something went wrong that should not: {what}. {hint}", error, debug, PROBLEM))
+        return _told(f"Something went wrong that should not: {what}. {hint}", error, debug, PROBLEM)
 
 
 def _told(message: str, error: BaseException, debug: bool, status: int) -> int:
@@ -371,6 +416,16 @@ def _told(message: str, error: BaseException, debug: bool, status: int) -> int:
         traceback.print_exception(error)
     click.echo(f"Error: {' '.join(message.split())}", err=True)
     return status
+
+
+def _refused(error: OSError) -> str:
+    """What to do about a refusal of the system that no stage has put into words: nearly always of a temporary file."""
+    names = [shown(os.fsdecode(name)) for name in (error.filename, error.filename2) if isinstance(name, str | bytes)]
+    what = " and ".join(names) or "A file"
+    return (
+        f"{what} could not be read or written: {because(error)}. Make room, and check permissions; temporary files go "
+        f"where $TMPDIR says."
+    )
 
 
 def _by_option(message: str) -> str:
@@ -386,4 +441,4 @@ def _by_option(message: str) -> str:
 
 def _stopped() -> int:
     click.echo("Stopped.", err=True)
-    return INTERRUPTED
+    return stopping.status()

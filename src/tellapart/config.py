@@ -22,6 +22,7 @@ SCHEDULES = ("constant", "one_cycle")
 SHORTEST_BUDGET_S, LONGEST_BUDGET_S = 5.0, 30 * 24 * 3600.0
 FINE_TUNE = ("auto", "always", "never")
 PRECISIONS = ("auto", "float32", "mixed_bfloat16")
+LATER = ("fine_tune_rate", "strength")  # fields of `Transfer` that older bundles do not have
 
 
 def _setting(help_text: str, *, default: Any = dataclasses.MISSING, **limits: Any) -> Any:
@@ -162,14 +163,31 @@ class Transfer:
     fine_tune: str = _setting(
         "whether the top of the backbone is trained as well; auto: where it can pay", default="auto", among=FINE_TUNE
     )
+    fine_tune_rate: float = _setting("the highest rate of that training", default=3e-4, low=1e-7, high=0.1)
+    strength: float | None = _setting(
+        "weight of the pictures against the head's penalty; None: by cross-validation", default=None, low=1e-6, high=1e6
+    )
 
     def __post_init__(self) -> None:
         for setting in dataclasses.fields(self):
-            _check(setting.name, getattr(self, setting.name), setting.metadata)
+            if (value := getattr(self, setting.name)) is not None or setting.default is not None:
+                _check(setting.name, value, setting.metadata)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Transfer:
+        """The inverse of `as_dict`; raises SettingsError where a field is missing, unknown or out of range.
+
+        Fields that came later may be missing.
+        """
+        names = [each.name for each in dataclasses.fields(cls)]
+        missing = {*names} - {*values} - {*LATER}
+        if missing or {*values} - {*names} or not isinstance(values["backbone"], str):
+            raise SettingsError(f"A recipe must have just the fields of this version: {', '.join(names)}.")
+        return cls(**values)
 
 
 def seconds(text: str) -> float | None:
@@ -207,6 +225,13 @@ def check_size(size_px: int | None) -> None:
     if not whole or not 32 <= size_px <= 512 or size_px % 32:
         nearest = min(max(round(size_px / 32), 1), 16) * 32 if isinstance(size_px, int | float) else 64
         raise SettingsError(f"--size must be a multiple of 32 from 32 to 512; got {size_px}. Try --size {nearest}.")
+
+
+def checked_seed(seed: int) -> int:
+    """A seed that a bundle can keep and every generator takes. Raises SettingsError for another one."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 10**18:
+        raise SettingsError(f"--seed must be a whole number from 0 to 10^18 - 1; got {seed!r:.60}. Try --seed 1.")
+    return seed
 
 
 def _check(name: str, value: Any, limits: Any) -> None:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,16 @@ STANDARD_OUTPUT = "-"
 WIDE = 10_000  # characters, for tables that nobody sees on a terminal
 CSV_ERRORS = "surrogateescape"  # the name's own bytes
 JSON_ERRORS = "backslashreplace"  # "\\udcff": an escape that JSON knows, so that the whole stays UTF-8
+
+
+# What JSON lets stand in a text and a terminal may obey: control characters, and marks that turn or hide writing.
+UNSEEN = re.compile("[\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+
+
+def as_json(values: Any, indent: int | None = None) -> str:
+    """Values as JSON, letters of all languages as they are, and nothing in it that a terminal would obey."""
+    text = json.dumps(values, ensure_ascii=False, indent=indent)
+    return UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)  # they can stand in strings only
 
 
 def ready() -> None:
@@ -133,7 +144,7 @@ def stream(path: str, force: bool, errors: str) -> Iterator[TextIO]:
 def write_json(values: Any, path: str | None, force: bool) -> None:
     if path is not None:
         with stream(path, force, JSON_ERRORS) as file:
-            file.write(json.dumps(values, ensure_ascii=False, indent=2) + "\n")
+            file.write(as_json(values, indent=2) + "\n")
 
 
 def write_rows(rows: Iterable[Sequence[str]], path: str, force: bool) -> None:
@@ -151,13 +162,41 @@ def write_lines(lines: Iterable[str], path: str, force: bool) -> None:
 
 
 @contextmanager
-def csv_sink(path: str, force: bool, classes: tuple[str, ...], *, sets: bool) -> Iterator[Callable[[Prediction], None]]:
+def csv_sink(
+    path: str, force: bool, classes: tuple[str, ...], *, sets: bool, workers: bool = False
+) -> Iterator[Callable[[Prediction], None]]:
     from tellapart.predict import csv_header, csv_row
 
     with stream(path, force, CSV_ERRORS) as file:
         write = _row_writer(file)
-        write(csv_header(classes, sets=sets))
-        yield lambda answer: write(csv_row(classes, answer, sets=sets))
+        write(csv_header(classes, sets=sets, workers=workers))
+        yield lambda answer: write(csv_row(classes, answer, sets=sets, workers=workers))
+
+
+@contextmanager
+def parquet_sink(
+    path: str, force: bool, classes: tuple[str, ...], *, workers: bool = False
+) -> Iterator[Callable[[Prediction], None]]:
+    """Takes answers one by one into a Parquet file: as `predict --json` has them, probabilities as a struct."""
+    from tellapart import parquetfile
+
+    pyarrow, _ = parquetfile.arrow()
+    text, number = pyarrow.string(), pyarrow.float64()
+    names = [parquetfile.text(name) for name in classes]
+    kinds = {"path": text, "label": text, "probability": number}
+    kinds |= {"probabilities": pyarrow.struct([(name, number) for name in names])}
+    kinds |= {"unknown": pyarrow.bool_(), "error": text, "reason": text}
+    kinds |= {"label_set": pyarrow.list_(text), "strangeness": number} | ({"worker": text} if workers else {})
+
+    def row(answer: Prediction) -> dict[str, Any]:
+        values = answer.as_dict()
+        values |= {name: parquetfile.text(values[name]) for name in ("path", "label", "error", "reason")}
+        given = answer.probabilities
+        values["probabilities"] = {parquetfile.text(name): value for name, value in given.items()} or None
+        return values
+
+    with parquetfile.written(path, pyarrow.schema(list(kinds.items())), force=force) as write:
+        yield lambda answer: write(row(answer), 0)
 
 
 def _row_writer(file: TextIO) -> Callable[[Iterable[Any]], None]:
@@ -179,7 +218,7 @@ def json_sink(path: str, force: bool) -> Iterator[Callable[[Prediction], None]]:
 
         def write(answer: Prediction) -> None:
             nonlocal between
-            file.write(between + json.dumps(answer.as_dict(), ensure_ascii=False))
+            file.write(between + as_json(answer.as_dict()))
             between = ",\n"
 
         yield write

@@ -10,7 +10,9 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
+from tellapart.addresses import is_place
 from tellapart.files import because, is_hidden
+from tellapart.pictures import MAX_FILE_BYTES
 
 CHUNK_BYTES = 1 << 20
 MOST_NAME_BYTES = 255  # of a file's name, on most file systems
@@ -26,7 +28,11 @@ class SourceError(Exception):
 
 
 def opened(path: str) -> BinaryIO:
-    """A regular file, open for reading. Raises OSError, also where it is none."""
+    """A regular file, or what was fetched of one elsewhere, open for reading. Raises OSError, also where it is none."""
+    if is_place(path):
+        from tellapart import places
+
+        path = places.file(path, MAX_FILE_BYTES)
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise OSError(errno.EINVAL, "not a regular file")
     # Without blocking: by now a pipe may have taken the file's place.
@@ -41,24 +47,6 @@ def write(source: BinaryIO, path: str) -> None:
             file.write(chunk)
     made = os.fstat(source.fileno())
     os.utime(path, ns=(made.st_atime_ns, made.st_mtime_ns))
-
-
-def claim(temporary: str, final: str) -> bool:
-    """Give a file its name; False where that is taken, and nothing was done."""
-    if os.path.lexists(final):
-        return False
-    try:
-        if os.name == "nt":
-            os.rename(temporary, final)  # refuses by itself what exists
-            return True
-        os.link(temporary, final)  # unlike a rename, this takes no other file's place
-    except FileExistsError:
-        return False
-    except OSError:
-        os.rename(temporary, final)  # a file system without links, or an error that now comes again
-        return True
-    os.unlink(temporary)
-    return True
 
 
 def numbered(name: str, first: int = 2) -> Iterator[tuple[int, str]]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
-import secrets
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -51,23 +50,22 @@ def write_digits(folder: Path) -> None:
     digits = require("sklearn.datasets", "scikit-learn", "train").load_digits()
     levels = np.rint(digits.images * (255 / 16)).astype(np.uint8)
     wanted = {f"{digit}/{i:04d}.png": levels[i] for i, digit in enumerate(digits.target)}
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.tmp")
     try:
-        there = _digits_in(folder, wanted) if os.path.lexists(folder) else None
-        _write_pictures(temporary, {name: pixels for name, pixels in wanted.items() if name not in (there or ())})
-        if there is None:
-            temporary.replace(folder)
-        elif len(there) < len(wanted):
-            for picture in sorted(temporary.rglob("*.png")):
-                place = folder / picture.relative_to(temporary)
-                place.parent.mkdir(exist_ok=True)
-                picture.replace(place)
+        there = _digits_in(folder, wanted) if os.path.lexists(folder) else set()
+        if not os.path.lexists(folder) or not any(folder.iterdir()):
+            with outputs.whole_folder(folder) as building:
+                for name, pixels in wanted.items():
+                    (building / name).parent.mkdir(exist_ok=True)
+                    (building / name).write_bytes(_png(pixels))
+            return
+        for name in sorted(wanted.keys() - there):
+            (folder / name).parent.mkdir(exist_ok=True)
+            with outputs.atomic(folder / name) as file:
+                file.write(_png(wanted[name]))
     except OSError as error:
         raise OutputError(
             f"The digits could not be written to {shown(folder)}: {because(error)}. Name another folder with -o."
         ) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def run(
@@ -131,13 +129,12 @@ def run(
     )
 
 
-def _write_pictures(folder: Path, wanted: dict[str, np.ndarray]) -> None:
+def _png(pixels: np.ndarray) -> bytes:
     from PIL import Image
 
-    for name, pixels in wanted.items():
-        place = folder / name
-        place.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(place)
+    data = io.BytesIO()
+    Image.fromarray(pixels).save(data, "PNG")
+    return data.getvalue()
 
 
 def _digits_in(folder: Path, wanted: dict[str, np.ndarray]) -> set[str]:

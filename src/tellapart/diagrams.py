@@ -1,7 +1,7 @@
 """Diagrams with two axes for pages, as SVG: said against true, coverage against accuracy, shorts by epoch.
 
 Like `charts`, they take their colours from the page and tell what they show in words. The classes that a page styles,
-beyond those of `charts`: ``even``, ``whisker``, ``mark``, ``line a`` to ``line d``, ``key``.
+beyond those of `charts`: ``even``, ``whisker``, ``mark``, ``line a`` to ``line d``, ``key``, ``strand``.
 """
 
 from __future__ import annotations
@@ -29,6 +29,16 @@ class Share:
     low: float  # 0–1, at most y
     high: float  # 0–1, at least y
     n: int  # pictures, at least 1
+
+
+@dataclass(frozen=True, slots=True)
+class Dot:
+    """One of many things that are compared by a share."""
+
+    x: float  # with names, the place of one of them, from 0
+    y: float  # 0–1
+    kind: str = ""  # a word that becomes a class of the dot, for its colour
+    told: str = ""  # shown where a pointer rests on it
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +148,86 @@ def lines(
     return _drawn(parts, told)
 
 
+def dots(
+    some: Sequence[Dot],
+    *,
+    x_name: str,
+    y_name: str = "right answers",
+    best: Sequence[tuple[float, float]] = (),
+    level: float | None = None,
+    names: Sequence[str] = (),
+    logarithmic: bool = False,
+    told: str,
+) -> Svg:
+    """Many things by two numbers: a dot each.
+
+    Args:
+        some: at least one.
+        x_name, y_name: what the axes count.
+        best: a line through the dots, such as the best so far.
+        level: a share at which a lying line stands, such as what there was before.
+        names: what x stands for, where it is no number.
+        logarithmic: whether each doubling of x, above 0, is as wide as the next.
+        told: the diagram in words.
+    """
+
+    def place(x: float) -> float:
+        return math.log2(x) if logarithmic else x
+
+    xs = [place(each.x) for each in some] or [0.0]
+    left, right = (-0.5, len(names) - 0.5) if names else (min(xs), max(xs))
+    if not names:
+        room = 0.04 * (right - left) or 0.5
+        left, right = left - room, right + room
+    ys = [*(each.y for each in some), *([] if level is None else [level])] or [1.0]
+    scale = ticks(min(*ys, max(ys) - 0.02), max(ys), 4)
+    axes = _Axes(left, right, max(scale[0], 0.0), min(scale[-1], 1.0))
+    parts = []
+    for value in (each for each in scale if axes.low - 1e-9 <= each <= 1 + 1e-9):
+        parts += _across(axes, value, _mark(value))
+    parts += [_below(axes, at, text) for at, text in _stops(axes, names, logarithmic)]
+    parts += [_x_name(x_name), _y_name(y_name)]
+    if level is not None:
+        parts.append(f'<path class="even" d="{axes.at([(left, level), (right, level)])}"/>')
+    if len(best) > 1:
+        parts.append(f'<path class="line a" d="{axes.at([(place(x), y) for x, y in best])}"/>')
+    for each in some:
+        title = f"<title>{escape(each.told)}</title>" if each.told else ""
+        at = f'cx="{short(axes.x(place(each.x)))}" cy="{short(axes.y(each.y))}"'
+        parts.append(
+            f'<circle class="dot {escape(each.kind)}" {at} r="{7 if each.kind == "taken" else 4.5}">{title}</circle>'
+        )
+    return _drawn(parts, told)
+
+
+def strands(
+    some: Sequence[tuple[str, Sequence[tuple[float, float]]]], *, x_name: str, y_name: str = "right answers", told: str
+) -> Svg:
+    """Many lines of shares over a share: each with a word that becomes its class; the last are drawn on top."""
+    ys = [y for _, line in some for _, y in line] or [1.0]
+    scale = ticks(min(*ys, max(ys) - 0.02), max(ys), 4)
+    axes = _Axes(0.0, 1.0, max(scale[0], 0.0), min(scale[-1], 1.0))
+    parts = [*_grid(axes, x_name, y_name, 0.0)]
+    for kind, line in some:
+        parts.append(f'<path class="strand {escape(kind)}" d="{axes.at(line)}"/>')
+        x, y = line[-1]
+        parts.append(f'<circle class="dot {escape(kind)}" cx="{short(axes.x(x))}" cy="{short(axes.y(y))}" r="3"/>')
+    return _drawn(parts, told)
+
+
+def _stops(axes: _Axes, names: Sequence[str], logarithmic: bool) -> list[tuple[float, str]]:
+    """Where words stand below a diagram of dots, and which."""
+    if names:
+        return list(enumerate(map(str, names)))
+    if not logarithmic:
+        whole = axes.right - axes.left >= 4
+        inside = [each for each in ticks(axes.left, axes.right, 6) if axes.left <= each <= axes.right]
+        return [(each, f"{each:,g}") for each in inside if not whole or each % 1 == 0]
+    step = max((axes.right - axes.left) / 5, 1e-9)
+    places = [axes.left + (i + 0.5) * step for i in range(5)]
+    return [(each, f"{2**each:.2g}" if 2**each < 100 else f"{round(2**each, -1):,.0f}") for each in places]
+
+
 def key(letter: str) -> Svg:
     """A short piece of a line of `lines`, to stand beside its name."""
     line = f'<path class="line {escape(letter)}" d="M1 4H27"/>'
@@ -164,12 +254,7 @@ def _grid(axes: _Axes, x_name: str, y_name: str, left: float) -> list[str]:
     for i in range(int(1 / step) + 1):
         if (value := 1 - i * step) >= left - 1e-9:
             parts.append(_below(axes, value, _mark(value)))
-    parts.append(_x_name(x_name))
-    parts.append(
-        f'<text class="tick" transform="translate(13 {short((TOP + HEIGHT - BOTTOM) / 2)}) rotate(-90)" '
-        f'text-anchor="middle">{escape(y_name)}</text>'
-    )
-    return parts
+    return [*parts, _x_name(x_name), _y_name(y_name)]
 
 
 def _across(axes: _Axes, value: float, text: str) -> list[str]:
@@ -188,6 +273,13 @@ def _below(axes: _Axes, value: float, text: str) -> str:
 def _x_name(name: str) -> str:
     middle = short((LEFT + WIDTH - RIGHT) / 2)
     return f'<text class="tick" x="{middle}" y="{HEIGHT - 6}" text-anchor="middle">{escape(name)}</text>'
+
+
+def _y_name(name: str) -> str:
+    return (
+        f'<text class="tick" transform="translate(13 {short((TOP + HEIGHT - BOTTOM) / 2)}) rotate(-90)" '
+        f'text-anchor="middle">{escape(name)}</text>'
+    )
 
 
 def _drawn(parts: Sequence[str], told: str) -> Svg:

@@ -34,19 +34,6 @@ class Scaling:
             yield some, (np.asarray(features[some], np.float32) - self.centre) / self.spread
 
 
-def scaling(features: np.ndarray) -> Scaling:
-    """The scaling of features, float (N, D); where pictures are few, all are divided by nearly the same spread."""
-    n, total, squares = len(features), np.zeros(features.shape[1]), np.zeros(features.shape[1])
-    for start in range(0, n, BLOCK):
-        block = np.asarray(features[start : start + BLOCK], np.float32)
-        total += block.sum(axis=0, dtype=np.float64)
-        squares += np.square(block).sum(axis=0, dtype=np.float64)
-    centre = total / n
-    variance = np.maximum(squares / n - centre**2, 0)
-    shrunk = (n * variance + head.PRIOR * variance.mean()) / (n + head.PRIOR)
-    return Scaling(centre.astype(np.float32), np.sqrt(np.maximum(shrunk, 1e-12)).astype(np.float32))
-
-
 @dataclass(slots=True, eq=False)
 class _Sums:
     """What a discriminant is made of, all float64."""
@@ -70,7 +57,7 @@ class Sides:
     ) -> None:
         """Features float (N, D), labels int (N,) from 0 to C - 1; one group, int (N,), is held out together."""
         self.features, self.labels, self.n_classes = features, labels, n_classes
-        self.scaling = scaling(features)
+        self.scaling = Scaling(*(each.astype(np.float32) for each in head.scaling(features, np.arange(len(features)))))
         self.folds = [outside for _, outside in head.folds(labels, groups, seed, single=False)]
         self.held_out = np.zeros(len(labels), bool)  # false for the only picture of a class, or its only group
         for outside in self.folds:

@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tellapart import headers, pictures, slices, tables
+from tellapart import slices, tables
 from tellapart.catalog import Catalog
-from tellapart.errors import PictureError
 from tellapart.finder import Finder
 
 MOST_VALUES = 20  # of a column that is taken without being asked for: a camera, a site, a season, not a file's number
@@ -22,18 +21,14 @@ class Looks:
     """What is measured of pictures while they are answered, by path."""
 
     def __init__(self) -> None:
-        self.shorter_px: dict[str, float] = {}  # of the file; NaN where its header says nothing
+        self.shorter_px: dict[str, float] = {}  # of the file
         self.brightness: dict[str, float] = {}  # mean, percent of white
 
-    def look(self, path: str, square: np.ndarray) -> None:
-        """Measure a picture, whose square is uint8 (S, S, 3)."""
+    def look(self, path: str, square: np.ndarray, shorter_px: int) -> None:
+        """Measure a picture, whose square is uint8 (S, S, 3), and whose shorter side is so long in its file."""
         import cv2
 
-        try:
-            side = headers.shorter_side_px(pictures.read_bytes(path))
-        except PictureError:  # it has gone since
-            side = None
-        self.shorter_px[path] = math.nan if side is None else side
+        self.shorter_px[path] = shorter_px
         self.brightness[path] = sum(share * each for share, each in zip(LUMA, cv2.mean(square), strict=False)) / 2.55
 
 

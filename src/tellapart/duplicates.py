@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from tellapart import pictures
+import numpy as np
+
+from tellapart import decoders, pictures
 from tellapart.catalog import SPLITS, Catalog, Entry
+from tellapart.decoders import Maker
 from tellapart.errors import PictureError
 from tellapart.files import counted, quoted, shown
 from tellapart.findings import Finding, Proposal
@@ -161,19 +165,34 @@ def _changes(entries: list[Entry], links: list[Link], known: dict[str, Facts], p
 
 def _same_pixels(one: str, other: str) -> bool:
     try:
-        first, second = pictures.read(one).pixels, pictures.read(other).pixels
+        (first,), (second,) = (decoders.one(Maker("tellapart.duplicates:digest"), path, 32) for path in (one, other))
     except PictureError:
         return False
-    return first.shape == second.shape and bool((first == second).all())
+    return first.tobytes() == second.tobytes()
+
+
+def digest(data: bytes) -> np.ndarray:
+    """What is the same for the same pixels alone, uint8 (32,), of the bytes of a file. Raises PictureError."""
+    pixels = pictures.decode(data).pixels
+    hashed = hashlib.sha256(repr(pixels.shape).encode())
+    hashed.update(pixels.data)
+    return np.frombuffer(hashed.digest(), np.uint8)
 
 
 def _facts(path: str) -> Facts:
     try:
-        data = pictures.read_bytes(path)
-        picture = pictures.decode(data, at_least_px=8)
+        numbers, format = decoders.one(Maker("tellapart.duplicates:numbers"), path, 64)
     except PictureError:  # it went away, or does not open: any other copy is better
         return Facts(0, 0, 0, "")
-    return Facts(picture.width_px, picture.height_px, len(data), picture.format)
+    width, height, n_bytes = map(int, numbers)
+    return Facts(width, height, n_bytes, format.tobytes().decode())
+
+
+def numbers(data: bytes) -> tuple[np.ndarray, np.ndarray]:
+    """Width, height and size of the bytes of a file, int64 (3,), and its format as ASCII. Raises PictureError."""
+    picture = pictures.decode(data, at_least_px=8)
+    facts = np.array([picture.width_px, picture.height_px, len(data)], np.int64)
+    return facts, np.frombuffer(picture.format.encode(), np.uint8)
 
 
 def _torn(catalog: Catalog) -> list[Finding]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from tellapart import graphcheck
 from tellapart.errors import BundleError
 
 if TYPE_CHECKING:
@@ -30,11 +31,23 @@ def quiet_onnxruntime() -> Any:
     return onnxruntime
 
 
+def check(graph: bytes) -> None:
+    """Raise BundleError unless these are the bytes of a graph that a runtime can be given, see `graphcheck`."""
+    try:
+        graphcheck.check(graph)
+    except ValueError as error:
+        raise BundleError(
+            f"The graph must be one that ONNX Runtime or OpenVINO can open, and bounded; "
+            f"{' '.join(str(error).split())[:300]}. Get the bundle again, or train anew."
+        ) from error
+
+
 def session(graph: bytes, *, threads: int, spinning: bool = True) -> onnxruntime.InferenceSession:
     """ONNX Runtime's session of a graph. Raises BundleError where the bytes are no graph that it can open.
 
     `spinning` lets its threads keep the cores while they wait for the next run: right where nothing computes between.
     """
+    check(graph)
     onnxruntime = quiet_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -58,6 +71,17 @@ class Outputs:
 
     logits: np.ndarray  # float32 (B, C)
     embedding: np.ndarray  # float32 (B, D): what the last dense layer sees
+
+
+def finite(outputs: Outputs) -> Outputs:
+    """The same; BundleError where some are infinite or none (NaN), of which no answer can be made."""
+    for name, values in ((LOGITS, outputs.logits), (EMBEDDING, outputs.embedding)):
+        if not np.isfinite(values).all():
+            raise BundleError(
+                f"The graph must answer every picture with numbers; its {name} are infinite or none (NaN). "
+                f"Get the bundle again, or train anew."
+            )
+    return outputs
 
 
 class Engine:
@@ -94,7 +118,7 @@ class Engine:
     def run(self, batch: np.ndarray) -> Outputs:
         """A batch, uint8 (B, S, S, 3), to its logits and embeddings."""
         logits, embedding = self._session.run([LOGITS, EMBEDDING], {self._input: batch})
-        return Outputs(np.asarray(logits), np.asarray(embedding))
+        return finite(Outputs(np.asarray(logits), np.asarray(embedding)))
 
     def values(self, batch: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Outputs by name, float32 with a first axis of B, of a batch, uint8 (B, S, S, 3)."""

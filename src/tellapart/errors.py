@@ -10,6 +10,8 @@
     ├── BackboneError           pretrained weights are not the ones that were checked
     ├── ExportError             a bundle cannot be had in a format, or does not answer there as it does itself
     ├── OutputError             a result cannot be written: it exists, or the disk refuses
+    ├── ClusterError            workers elsewhere cannot be reached, or cannot do what is asked
+    ├── HostsError              another host of a training has ended, or cannot take part
     └── MissingPackageError     an optional package is needed and not installed
 
 A message says what must hold, what came, and what to do.
@@ -56,6 +58,14 @@ class ExportError(TellapartError):
 
 class OutputError(TellapartError):
     """A result cannot be written: its path exists, its folder does not, or the disk refuses."""
+
+
+class ClusterError(TellapartError):
+    """Workers on other machines cannot be reached, or cannot do what is asked of them."""
+
+
+class HostsError(TellapartError):
+    """Another process of a training on several hosts has ended, cannot be reached, or cannot take part."""
 
 
 class MissingPackageError(TellapartError):

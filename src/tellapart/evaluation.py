@@ -17,6 +17,7 @@ from tellapart.slices import Slice
 __all__ = ["CROSS_VALIDATION", "Evaluation", "Slice"]
 
 CROSS_VALIDATION = "cross-validation"  # a split in which each picture was held out once
+MOST_MATRIX = 500  # classes of a confusion matrix that a bundle keeps: its size grows with their square
 TOP = (3, 5)  # of how many most probable classes it is counted whether the right one is among them
 
 
@@ -163,7 +164,7 @@ class Evaluation:
     @property
     def baseline_accuracy(self) -> float:
         """What always answering the commonest class would reach, 0–1."""
-        return metrics.baseline_accuracy(self.labels, len(self.classes))
+        return metrics.baseline_accuracy(self.labels)
 
     @property
     def predicted(self) -> np.ndarray:
@@ -207,6 +208,7 @@ class Evaluation:
         folds = self.fold_accuracies
         return {
             **self.record(),
+            "confusion_matrix": self.confusion.tolist(),
             "accuracy_unseen": unseen.accuracy if unseen else None if self.n_trained_on else self.accuracy,
             "classes": list(self.classes),
             "n_trained_on": self.n_trained_on,
@@ -225,6 +227,7 @@ class Evaluation:
 
     def record(self) -> dict[str, Any]:
         """What a bundle keeps of it: plain numbers that are quickly counted, no paths, which may be private."""
+        matrix = {"confusion_matrix": self.confusion.tolist()} if len(self.classes) <= MOST_MATRIX else {}
         return {
             "accuracy": self.accuracy,
             "accuracy_interval": list(self.accuracy_interval),
@@ -232,7 +235,7 @@ class Evaluation:
             "balanced_accuracy": self.balanced_accuracy,
             "baseline_accuracy": self.baseline_accuracy,
             "brier_score": self.brier_score,
-            "confusion_matrix": self.confusion.tolist(),
+            **matrix,
             "coverage": self.coverage,
             "expected_calibration_error": self.expected_calibration_error,
             "log_loss": self.log_loss,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -88,6 +89,9 @@ class Folder:
             OutputError: a picture cannot be written. What was written before stays.
         """
         for question in questions:
+            # What is answered and what is explained are read one after the other, and must be the same picture.
+            content = None if question.error else next(contents.hash_all([question.path], None))[0]
+            question = dataclasses.replace(question, content=content or "")
             answer = next(iter(self._predictor.answers([question])))
             if answer.error is not None:
                 yield Written(question.path, None, None, {}, answer.error)
@@ -100,6 +104,7 @@ class Folder:
                     self._predictor.preprocess,
                     label=self._label,
                     deletion=self._deletion,
+                    content=question.content,
                 )
             except PictureError as error:  # it changed meanwhile
                 yield Written(question.path, None, None, {}, error.reason)

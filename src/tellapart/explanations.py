@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tellapart import explain, pictures, preprocess
+from tellapart import decoders, explain, pictures, preprocess
+from tellapart.decoders import Maker
 from tellapart.deletions import Deletion
 from tellapart.errors import PictureError
 from tellapart.explain import Explainer
@@ -89,6 +90,7 @@ def explained(
     *,
     label: str | None = None,
     deletion: bool = False,
+    content: str = "",
 ) -> Explanation:
     """Explain the answer to one picture.
 
@@ -99,17 +101,17 @@ def explained(
         how: the bundle's preprocessing.
         label: the class to explain; by default the most probable one.
         deletion: test the heat map, which takes six times as long.
+        content: SHA-256 in hex of the file that was answered; "" for whatever it holds now.
 
     Raises:
-        PictureError: the picture cannot be read.
+        PictureError: the picture cannot be read, or is another one now.
     """
     named = answer.ranked[0][0] if label is None else label
     wanted = explainer.classes.index(named)
     if isinstance(source, str):
-        square = preprocess.load(source, how)
-        whole = pictures.read(source, at_least_px=SIDE_PX).pixels
+        square, picture = opened(source, how, content)
     else:
-        square, whole = preprocess.fit(source, how), source
+        square, picture = preprocess.fit(source, how), seen(source, how.fit)
     small, embedding = explainer.look(square, wanted)
     heat = explain.enlarged(small, how.size_px)
     return Explanation(
@@ -118,7 +120,7 @@ def explained(
         probability=answer.probabilities[named],
         answer=answer,
         heat=heat,
-        picture=seen(whole, how.fit),
+        picture=picture,
         nearest=tuple(explainer.nearest(embedding[None])[0]),
         deletion=explainer.deletion(square, heat, wanted) if deletion else None,
     )
@@ -127,9 +129,33 @@ def explained(
 def thumbnail(path: str) -> np.ndarray | None:
     """A training picture, small, uint8 (H, W, 3); None where it cannot be read (any more)."""
     try:
-        return _resized(pictures.read(path, at_least_px=NEAR_PX).pixels, NEAR_PX)
+        return decoders.one(Maker("tellapart.explanations:near"), path, 3 * NEAR_PX**2)[0]
     except PictureError:
         return None
+
+
+def near(data: bytes) -> np.ndarray:
+    """The bytes of a file as `thumbnail` has them. Raises PictureError."""
+    return _resized(pictures.decode(data, at_least_px=NEAR_PX).pixels, NEAR_PX)
+
+
+def opened(path: str, how: Preprocess, content: str = "") -> tuple[np.ndarray, np.ndarray]:
+    """A picture's square, uint8 (S, S, 3), and what the network saw of it, see `seen`. Raises PictureError."""
+    maker = Maker("tellapart.explanations:square_and_seen", {"how": how.as_dict()})
+    square, picture = decoders.one(maker, path, opened_bytes(how), content=content)
+    return square, picture
+
+
+def opened_bytes(how: Preprocess) -> int:
+    """How much `square_and_seen` gives at most."""
+    return 3 * (how.size_px**2 + SIDE_PX**2) + 32
+
+
+def square_and_seen(data: bytes, how: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """The bytes of a file as `opened` has them. Raises PictureError."""
+    settings = Preprocess.from_dict(how)
+    whole = pictures.decode(data, at_least_px=SIDE_PX).pixels
+    return preprocess.load(data, settings), seen(whole, settings.fit)
 
 
 def seen(pixels: np.ndarray, fit: str) -> np.ndarray:

@@ -12,12 +12,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from tellapart import store, streams
 from tellapart.engine import EMBEDDING
 from tellapart.errors import BackboneError
+from tellapart.jobs import Job
 from tellapart.networks import Network
 from tellapart.preprocess import Preprocess
 from tellapart.store import Contents, Decoded, Kind, Store
@@ -81,6 +83,15 @@ class Extractor:
             (self.network.n_features,),
             np.dtype(np.float16),
             self._made,
+            Job(
+                "tellapart.features:extracting",
+                {
+                    "graph": self._graph,
+                    "way": self._stream.way,
+                    "preprocess": self.preprocess.as_dict(),
+                    "name": self.network.name,
+                },
+            ),
         )
 
     def speed(self, files: Sequence[tuple[str, str]]) -> float:
@@ -105,16 +116,38 @@ class Extractor:
 
     def _made(self, todo: Contents, threads: int, block: int) -> Iterator[Decoded]:
         assert self._stream is not None  # `extract` has made it
-        for one, rows in answers(self._stream, todo, self.preprocess, threads):
-            if not rows:
-                yield one
-                continue
-            if not np.abs(rows[0]).max() <= LARGEST:  # NaN too
-                raise BackboneError(
-                    f"Features must be numbers up to {LARGEST:,.0f}; {self.network.name} gives others. Put the scaling "
-                    f"of pixels, 0 to 255, into the network."
-                )
-            yield Decoded(one.content, rows[0][0].astype(np.float16))
+        return _rounded(answers(self._stream, todo, self.preprocess, threads), self.network.name)
+
+
+def _rounded(seen: Iterator[tuple[Decoded, tuple[np.ndarray, ...]]], name: str) -> Iterator[Decoded]:
+    """Features, float32, as they are kept. Raises BackboneError where they are no such numbers."""
+    for one, rows in seen:
+        if not rows:
+            yield one
+            continue
+        if not np.abs(rows[0]).max() <= LARGEST:  # NaN too
+            raise BackboneError(
+                f"Features must be numbers up to {LARGEST:,.0f}; {name} gives others. Put the scaling "
+                f"of pixels, 0 to 255, into the network."
+            )
+        yield Decoded(one.content, rows[0][0].astype(np.float16))
+
+
+def extracting(
+    graph: bytes, way: str, preprocess: dict[str, Any], name: str, threads: int
+) -> Callable[[Contents], Iterator[Decoded]]:
+    """What a worker does with contents and their files: features as `Extractor.extract` keeps them.
+
+    They are decoded first and run then, so that it never takes more cores than it was given.
+    """
+    stream = streams.Stream(graph, [EMBEDDING], streams.required(way), threads=threads)
+    how = Preprocess.from_dict(preprocess)
+
+    def do(todo: Contents) -> Iterator[Decoded]:
+        read = list(store.decode_all(todo, how, threads, streams.BATCH))
+        return _rounded(answered(stream, iter(read)), name)
+
+    return do
 
 
 def answers(
@@ -129,7 +162,15 @@ def answers(
     `views` makes uint8 (V, S, S, 3) of a content hash and its pixels, uint8 (S, S, 3); by default it is these alone. A
     picture that cannot be read comes with no outputs, between the others.
     """
-    read = store.decode_all(todo, preprocess, threads, streams.BATCH)
+    return answered(stream, store.decode_all(todo, preprocess, threads, streams.BATCH), views)
+
+
+def answered(
+    stream: streams.Stream,
+    read: Iterator[Decoded],
+    views: Callable[[str, np.ndarray], np.ndarray] | None = None,
+) -> Iterator[tuple[Decoded, tuple[np.ndarray, ...]]]:
+    """`answers` of pictures that are decoded already, or just being decoded."""
     unread: list[Decoded] = []
     under_way: deque[tuple[Decoded, int]] = deque()  # pictures in order, and how many views of each
 

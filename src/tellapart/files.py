@@ -7,13 +7,21 @@ back to where it came from, and what is called ``x.jpg`` may be a named pipe.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
+from tellapart import addresses
+from tellapart.addresses import is_place
 from tellapart.errors import InputError
 from tellapart.pictures import PICTURE_EXTENSIONS, sniff
+
+if TYPE_CHECKING:
+    from tellapart.places import Member
 
 SPLITS = ("train", "validation", "test")
 SPLIT_NAMES = {
@@ -81,7 +89,7 @@ class Skipped:
 class Plan:
     """What a layout gives to read, before any file is opened."""
 
-    layout: str  # "classes", "splits" or "table"
+    layout: str  # "classes", "splits", "table" or "shards"
     # path, label, split, group
     pictures: list[tuple[str, str, str | None, str | None]] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
@@ -123,17 +131,40 @@ def because(error: OSError) -> str:
 
 def children(folder: str) -> list[Child]:
     """Return what a folder holds, hidden names included, sorted by name. Raises OSError."""
+    if is_place(folder):
+        from tellapart import places
+
+        return [_of_member(each) for each in places.children(folder)]
     with os.scandir(folder) as entries:
         return sorted((_child(entry) for entry in entries), key=lambda child: child.name)
 
 
 def candidate(child: Child, *, by_bytes: bool = True) -> Found | None:
     """Return a file as Found where its extension or (`by_bytes`) its first bytes are a picture's."""
-    if os.path.splitext(child.name)[1].lower() in PICTURE_EXTENSIONS:
+    if _is_named_so(child):
         return Found(child.path, child.reason)
-    if by_bytes and child.reason is None and sniff(_head(child.path)) is not None:
-        return Found(child.path)
-    return None
+    if not by_bytes or child.reason is not None:
+        return None
+    if is_place(child.path):
+        return next(_by_first_bytes([child]))[1]
+    return Found(child.path) if sniff(_head(child.path)) is not None else None
+
+
+def is_folder(path: str | os.PathLike[str]) -> bool:
+    """Return whether a path leads to a folder, on this disk or elsewhere. Raises InputError where nobody can say."""
+    return os.path.isdir(path) if not is_place(path) else kind_of_place(os.fspath(path)) == "folder"
+
+
+def kind_of_place(path: str) -> str | None:
+    """Return "folder" or "file", None where there is nothing; of a place. Raises InputError where nobody can say."""
+    from tellapart import places
+
+    try:
+        return places.kind(path)
+    except OSError as error:
+        raise InputError(
+            f"{shown(path)} cannot be looked at: {because(error)}. Check its name, or try later."
+        ) from error
 
 
 def walk(
@@ -154,6 +185,9 @@ def walk(
     folder that is passed over without a word, as is a link to it or to a folder in it.
     """
     start = os.fspath(folder)
+    if is_place(start):
+        yield from _walk_place(start, passed_over, by_bytes)
+        return
     left_out = None if leave_out is None else _identity(os.fspath(leave_out))
     linked: set[tuple[int, int] | str] = set()
     root = Child(os.path.basename(start), start, True, False, None)
@@ -185,6 +219,79 @@ def walk(
         if child.link:
             linked.add(here)
         stack.append((below, above | {here}))
+
+
+def _of_member(member: Member) -> Child:
+    return Child(member.name, member.path, member.folder, False, member.reason)
+
+
+def problem_of_place(path: str) -> str | None:
+    """Return why an archive may hold more than can be listed; None where it is whole, and for what is no archive."""
+    from tellapart import places
+
+    return places.problem(path)
+
+
+def _walk_place(folder: str, passed_over: Callable[[str], None] | None, by_bytes: bool) -> Iterator[Found]:
+    """`walk` where there are no links, and a look at a file is a request."""
+    from tellapart import places
+
+    def each(inside: list[Child]) -> Iterator[tuple[Child, Found | None]]:
+        plain = [child for child in inside if not child.folder and _is_named_so(child)]
+        unsure = [child for child in inside if not (child.folder or child.reason or _is_named_so(child)) and by_bytes]
+        looked = _by_first_bytes(unsure)
+        folders = deque(child.path for child in inside if child.folder)
+        named, asked = {id(child) for child in plain}, {id(child) for child in unsure}
+        for child in inside:
+            if child.folder:
+                folders.popleft()
+                places.soon(itertools.islice(folders, 2), 0)  # archives: the next come meanwhile
+                yield child, None
+            elif id(child) in named:
+                yield child, Found(child.path, child.reason)
+            else:
+                yield next(looked) if id(child) in asked else (child, None)
+
+    def below(path: str) -> Iterator[tuple[Child, Found | None]]:
+        if (problem := problem_of_place(path)) is not None:
+            yield Child(path, path, False, False, problem), Found(path, problem)
+        for page in places.pages(path):
+            yield from each([child for child in map(_of_member, page) if not child.hidden])
+
+    stack: list[tuple[str, Iterator[tuple[Child, Found | None]]]] = [(folder, below(folder))]
+    while stack:
+        path, siblings = stack[-1]
+        try:
+            child, found = next(siblings)
+        except StopIteration:
+            stack.pop()
+            continue
+        except OSError as error:
+            stack.pop()
+            yield Found(path, f"the folder cannot be read: {because(error)}", folder=True)
+            continue
+        if child.folder:
+            stack.append((child.path, below(child.path)))
+        elif found is not None:
+            yield found
+        elif passed_over is not None:
+            passed_over(child.path)
+
+
+def _is_named_so(child: Child) -> bool:
+    return addresses.ending(child.name) in PICTURE_EXTENSIONS
+
+
+def _by_first_bytes(inside: Iterable[Child]) -> Iterator[tuple[Child, Found | None]]:
+    """Each file of a place as Found where its first bytes are a picture's, or cannot be had."""
+    from tellapart import places
+
+    asked, paths = itertools.tee(inside)
+    for child, head in zip(asked, places.heads((child.path for child in paths), HEAD_BYTES), strict=True):
+        if isinstance(head, OSError):
+            yield child, Found(child.path, f"cannot be read: {because(head)}")
+        else:
+            yield child, Found(child.path) if sniff(head) is not None else None
 
 
 def _leads_into(path: str, folder: str | os.PathLike[str]) -> bool:

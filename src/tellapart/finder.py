@@ -9,6 +9,10 @@ import unicodedata
 from bisect import bisect_left
 from collections.abc import Sequence
 
+# A way down that stands for itself: no "..", no name that begins with a full stop, nothing that has two Unicode forms.
+PLAIN = re.compile(r"(?:[A-Za-z0-9_-][A-Za-z0-9_. -]*/)*[A-Za-z0-9_-][A-Za-z0-9_.-]*").fullmatch
+DRIVE = re.compile(r"[A-Za-z]:[\\/]").match
+
 
 class Finder:
     """Which file below a folder a value of a table means, in O(log n) however deep the folders.
@@ -29,6 +33,8 @@ class Finder:
         turned = [_turned(_form(os.path.relpath(path, root).replace(os.sep, "/"))) for path in paths]
         self._names = _Sorted(turned)
         self._stems = _Sorted([_without_extension(each) for each in turned])
+        self._exact = {each: i for i, each in enumerate(turned)}  # what most rows name
+        self._twice = len(self._exact) != len(turned)
 
     def find(self, value: str) -> tuple[int | None, str | None]:
         """Return the index of the one file that is meant, or None and the reason why there is none.
@@ -37,6 +43,8 @@ class Finder:
         the least), then the same without an extension.
         """
         problem = None
+        if PLAIN(value) and not self._twice and (index := self._exact.get(_turned(value))) is not None:
+            return index, None
         # A backslash may be part of a name here, and is a separator in a table made on Windows.
         for form in dict.fromkeys((value, value.strip(), value.replace("\\", "/").strip())):
             index, problem = self._find(form)
@@ -48,8 +56,9 @@ class Finder:
         way = self.way(value)
         if way is None:
             return None, self.OUTSIDE
+        turned = _turned(way)
         for listed in (self._names, self._stems):
-            first, count, exact = listed.search(_turned(way))
+            first, count, exact = listed.search(turned)
             if count == 1 or (exact and listed is self._names):
                 return first, None
             if count > 1:
@@ -63,12 +72,14 @@ class Finder:
 
     def way(self, value: str) -> str | None:
         """Return a value as a path from the folder down, with "/", NFC; None where it leads outside."""
+        if PLAIN(value):
+            return value
         if os.path.isabs(value):
             for base, path in ((b, p) for b in self._bases for p in (os.path.normpath(value), _real(value))):
                 if path.startswith(base.rstrip(os.sep) + os.sep):
                     return _form(os.path.relpath(path, base).replace(os.sep, "/"))
             return None
-        if value.startswith(("/", "\\\\")) or re.match(r"[A-Za-z]:[\\/]", value):
+        if value.startswith(("/", "\\\\")) or DRIVE(value):
             return None
         way = posixpath.normpath(value.replace(os.sep, "/"))
         return None if way == ".." or way.startswith("../") else _form(way)

@@ -2,7 +2,8 @@
 
 The graph takes uint8 pictures (B, S, S, 3) and gives logits (B, C), the embedding (B, D: what the last dense
 layer sees) and the last feature map (B, H, W, K). It is float32 whatever the training precision was. The
-conversion is Keras' own exporter, which folds batch normalisation; here stands what the bundle asks beyond it.
+conversion is Keras' own exporter, which folds batch normalisation; here stands what the bundle asks beyond it. Where
+Keras runs on another backend than TensorFlow, a process of its own does it there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from __future__ import annotations
 import io
 import json
 import logging
-import tempfile
+import os
+import subprocess
+import sys
 import warnings
 import zipfile
 from collections.abc import Callable, Sequence
@@ -21,12 +24,14 @@ import keras
 import numpy as np
 from keras import layers
 
-from tellapart import kernels, provenance
+from tellapart import kerasclasses, kernels, tempfolders
 from tellapart.backbones import Head
 from tellapart.engine import EMBEDDING, FEATURE_MAP, LOGITS, Engine
-from tellapart.errors import InputError
+from tellapart.errors import InputError, MissingPackageError
 
 OPSET = 18
+NO_DATE = "1980-01-01@00:00:00"  # in place of when a network was saved; as Keras writes it
+SHARED = "shared_object_id"  # Keras' key for what several layers share
 
 
 def in_float32(model: keras.Model, size_px: int | None = None) -> keras.Model:
@@ -58,15 +63,24 @@ def _copy(model: keras.Model, made_anew: Callable[[keras.Layer], keras.Layer], p
     finally:
         model.compiled = compiled
     copy.set_weights(model.get_weights())
+    _settle(copy)
     return copy
+
+
+def _settle(copy: keras.Model) -> None:
+    """Let normalisations of pixels take up the weights that they were given: Keras' compute by values of their own."""
+    for layer in copy._flatten_layers(include_self=False):
+        if isinstance(layer, layers.Normalization):
+            layer.finalize_state()
 
 
 def check(model: Any, n_classes: int) -> None:
     """Whether `model` can be trained, exported and explained.
 
     Raises:
-        InputError: it is no Sequential or functional Keras model, takes no square pictures of three channels, or
-            does not end in a dense layer with one column a class (or one sigmoid for two classes).
+        InputError: it is no Sequential or functional Keras model, takes no square pictures of three channels, does
+            not end in a dense layer with one column a class (or one sigmoid for two classes), or has layers with which
+            its bundle could not be opened again.
     """
     if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
         raise InputError(
@@ -103,6 +117,32 @@ def check(model: Any, n_classes: int) -> None:
                 f"A network must have Keras' own layers only, no Lambda, so that it loads anywhere without its "
                 f"author's code; got {type(layer).__name__} {layer.name!r}. Build it of standard layers."
             )
+    if strange := kerasclasses.strange(_described(model)):
+        raise InputError(
+            f"A network must be made of what its bundle is opened with again, the common ones of Keras' own layers and "
+            f"operations; got {strange}. Put one that tellapart.kerasclasses names, as Conv2D or Dense, in its place."
+        )
+
+
+def _described(model: keras.Model) -> Any:
+    """A network's description as it will be saved: of standard layers, without what it was compiled with."""
+    compiled, model.compiled = model.compiled, False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras warns of functions without a name, which are refused
+            description = keras.saving.serialize_keras_object(model)
+    finally:
+        model.compiled = compiled
+    waiting = [description]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            if value.get("module") == kernels.__name__:
+                value |= {"module": "keras.layers", "registered_name": None}
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)
+    return description
 
 
 def last_dense(model: keras.Model) -> layers.Dense:
@@ -153,9 +193,7 @@ def at_size(model: keras.Model, output: Any, size_px: int, *, taken: Sequence[st
         body, input_tensors=pixels, clone_function=renamed, call_function=call, recursive=True
     )
     copy.set_weights(body.get_weights())
-    for layer in copy._flatten_layers(include_self=False):
-        if isinstance(layer, layers.Normalization):
-            layer.finalize_state()
+    _settle(copy)
     return copy
 
 
@@ -183,20 +221,73 @@ def three_outputs(model: keras.Model) -> keras.Model:
     A closing softmax or sigmoid is taken off, whether it is an activation of the last dense layer or a layer of
     its own. One sigmoid of z becomes the two logits [0, z].
     """
+    model = _rescaling(model)
     last = last_dense(model)
-    linear = layers.Dense(last.units, use_bias=last.use_bias, dtype="float32")
-    logits = linear(last.input)
-    linear.set_weights(last.get_weights())
+    weights = last.get_weights()
     if last.units == 1:
-        logits = keras.ops.concatenate([keras.ops.zeros_like(logits), logits], axis=-1)
-    embedding = layers.Flatten(dtype="float32")(last.input)
-    feature_map = _last_map(last.input)
-    if feature_map is None:  # a network of dense layers: there the picture is the map
-        feature_map = layers.Rescaling(1.0, dtype="float32")(model.inputs[0])
+        weights = [np.concatenate([np.zeros_like(each), each], axis=-1) for each in weights]
+    linear = layers.Dense(
+        weights[0].shape[-1], use_bias=last.use_bias, dtype="float32", name=_free("dense_of_logits", model)
+    )
+    logits = linear(last.input)
+    linear.set_weights(weights)
+    embedding = layers.Flatten(dtype="float32", name=_free("flat_embedding", model))(last.input)
+    feature_map = _map(model, last.input)
     three = keras.Model(model.inputs[0], [logits, embedding, feature_map])
     # Said outright: left open, layers that vary pictures at random would do so in the graph.
     pixels = keras.Input(tuple(model.inputs[0].shape[1:]), dtype=model.inputs[0].dtype)
     return keras.Model(pixels, three(pixels, training=False))
+
+
+def _rescaling(model: keras.Model) -> keras.Model:
+    """`model`, or where it normalises pixels by statistics a copy that rescales them, which is the same.
+
+    Keras' layer computes by values that are no weights: the exporter takes them for further inputs of the graph.
+    """
+
+    def leaves(of: keras.Model) -> list[Any]:
+        every = [each for each in of._flatten_layers(include_self=False) if not isinstance(each, keras.Model)]
+        return [each for each in every if not isinstance(each, layers.InputLayer)]
+
+    if not any(_is_plain_normalisation(layer) for layer in leaves(model)):
+        return model
+
+    def changed(layer: Any) -> Any:
+        if not _is_plain_normalisation(layer):
+            return layer.__class__.from_config(layer.get_config())
+        mean, variance = (np.asarray(keras.ops.convert_to_numpy(each)).ravel() for each in (layer.mean, layer.variance))
+        spread = np.maximum(np.sqrt(variance), keras.backend.epsilon())
+        pair: Any = (spread, mean) if layer.invert else (1 / spread, -mean / spread)
+        scale, offset = pair
+        return layers.Rescaling(scale.tolist(), offset.tolist(), dtype="float32", name=layer.name)
+
+    copy = keras.models.clone_model(model, clone_function=changed, recursive=True)
+    for old, new in zip(leaves(model), leaves(copy), strict=True):
+        if not _is_plain_normalisation(old):
+            new.set_weights(old.get_weights())
+    _settle(copy)
+    return copy
+
+
+def _is_plain_normalisation(layer: Any) -> bool:
+    """Whether a layer normalises each channel, or all of them, by its statistics."""
+    return isinstance(layer, layers.Normalization) and layer.axis in ((), (-1,), (3,))
+
+
+def _map(model: keras.Model, tensor: Any) -> Any:
+    """The last value before `tensor` that has places; of a network of dense layers it is the picture."""
+    found = _last_map(tensor)
+    if found is not None:
+        return found
+    return layers.Rescaling(1.0, dtype="float32", name=_free("picture_as_map", model))(model.inputs[0])
+
+
+def _free(name: str, model: keras.Model) -> str:
+    """A name that no layer of `model` has. Keras' own would be that of a layer which came from a file."""
+    taken = {layer.name for layer in model._flatten_layers()}
+    while name in taken:
+        name += "_"
+    return name
 
 
 def _last_map(tensor: Any) -> Any:
@@ -223,11 +314,10 @@ def features_to_onnx(model: keras.Model) -> bytes:
 
     Input: `pixels`, uint8 (B, S, S, 3). Outputs: `embedding` and `feature_map`.
     """
+    model = _rescaling(model)
     features = model.outputs[0]
-    feature_map = _last_map(features)
-    if feature_map is None:
-        feature_map = layers.Rescaling(1.0, dtype="float32")(model.inputs[0])
-    two = keras.Model(model.inputs[0], [layers.Flatten(dtype="float32")(features), feature_map])
+    flat = layers.Flatten(dtype="float32", name=_free("flat_embedding", model))(features)
+    two = keras.Model(model.inputs[0], [flat, _map(model, features)])
     pixels = keras.Input(tuple(model.inputs[0].shape[1:]), dtype="uint8")
     return _exported(keras.Model(pixels, two(pixels, training=False)), [EMBEDDING, FEATURE_MAP])
 
@@ -250,39 +340,84 @@ def with_head(graph: bytes, head: Head) -> bytes:
 
 def _exported(model: keras.Model, outputs: list[str]) -> bytes:
     """The graph of a float32 `model` with the names of its outputs."""
+    if keras.backend.backend() != "tensorflow":
+        return _exported_apart(model, outputs)
     import onnx
 
     size = tuple(model.inputs[0].shape[1:])
     model(np.zeros((1, *size), dtype="uint8"))  # Keras exports only what was called once
-    logging.getLogger("tf2onnx").setLevel(logging.ERROR)
-    with tempfile.TemporaryDirectory(prefix="tellapart-") as folder, warnings.catch_warnings():
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)  # what it does not know is known here, or found below
+    with tempfolders.private() as folder, warnings.catch_warnings():
         # The exporter looks for a name that numpy has taken out.
         warnings.filterwarnings("ignore", "In the future `np.object`", FutureWarning)
         path = Path(folder, "model.onnx")
         signature = [keras.InputSpec(shape=(None, *size), dtype="uint8", name="pixels")]
-        model.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=signature)
+        with kernels.exporting():
+            model.export(path, format="onnx", verbose=False, opset_version=OPSET, input_signature=signature)
         exported = onnx.load(path)
+    _without_erfc(exported.graph)
     _rename(exported.graph, outputs)
     onnx.checker.check_model(exported, full_check=True)
     return exported.SerializeToString()
 
 
+def _exported_apart(model: keras.Model, outputs: list[str]) -> bytes:
+    """The same from a process of its own, where Keras runs on TensorFlow: the exporter of other backends is another."""
+    environment = dict(os.environ, KERAS_BACKEND="tensorflow", TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="-1")
+    with tempfolders.private() as folder:
+        network, graph = folder / "model.keras", folder / "model.onnx"
+        network.write_bytes(keras_file(model))
+        command = [sys.executable, "-m", __name__, str(network), str(graph), *outputs]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace", check=False)
+        if done.returncode:
+            raise MissingPackageError(
+                f"Keras must be able to export a network by TensorFlow, also where it trains on another backend; its "
+                f"process ended with status {done.returncode}: {' '.join(done.stderr.split())[-300:]}. "
+                f"Run: pip install --upgrade 'tellapart[train]'"
+            )
+        return graph.read_bytes()
+
+
+def main(network: str, graph: str, *outputs: str) -> None:
+    """Export the network of a file that this package has just written: see `_exported_apart`."""
+    model = keras.models.load_model(network, compile=False)
+    assert isinstance(model, keras.Model)
+    Path(graph).write_bytes(_exported(model, list(outputs)))
+
+
 def keras_file(model: keras.Model) -> bytes:
     """The network as a `.keras` file; it was never compiled, so there is no optimizer state in it.
 
-    The times in it are set anew: the same network gives the same bytes under one $SOURCE_DATE_EPOCH.
+    The same network gives the same bytes: no time is in it, and what Keras names by addresses in memory, the objects
+    that several layers share, is numbered.
     """
     file = io.BytesIO()
-    with tempfile.TemporaryDirectory(prefix="tellapart-") as folder:
+    with tempfolders.private() as folder:
         path = Path(folder, "model.keras")
         model.save(path)
         with zipfile.ZipFile(path) as saved, zipfile.ZipFile(file, "w") as archive:
             for name in saved.namelist():
                 content = saved.read(name)
                 if name == "metadata.json":
-                    content = json.dumps({**json.loads(content), "date_saved": provenance.now()}).encode()
+                    content = json.dumps({**json.loads(content), "date_saved": NO_DATE}).encode()
+                if name == "config.json":
+                    content = json.dumps(_numbered(json.loads(content), {})).encode()
                 archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), content)
     return file.getvalue()
+
+
+def _numbered(value: Any, numbers: dict[int, int]) -> Any:
+    """A saved network's description with its shared objects numbered from 1 in the order of their appearance."""
+    if isinstance(value, list):
+        return [_numbered(each, numbers) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: numbers.setdefault(each, len(numbers) + 1)
+        if key == SHARED and isinstance(each, int)
+        else _numbered(each, numbers)
+        for key, each in value.items()
+    }
 
 
 def tempered(model: keras.Model, temperature: float) -> keras.Model:
@@ -302,6 +437,26 @@ def check_export(model: keras.Model) -> None:
             f"A network must be one that Keras can export to ONNX; it says: {' '.join(str(error).split())[:300]}. "
             f"Replace the layer that it names."
         ) from error
+
+
+def _without_erfc(graph: Any) -> None:
+    """1 - erf in place of erfc, which TensorFlow's GELU asks for and ONNX does not have."""
+    from onnx import helper, numpy_helper
+
+    found = [node for node in graph.node if node.op_type == "Erfc"]
+    if not found:
+        return
+    nodes = []
+    for node in graph.node:
+        if node.op_type == "Erfc":
+            erf = f"{node.output[0]}/erf"
+            nodes.append(helper.make_node("Erf", list(node.input), [erf]))
+            nodes.append(helper.make_node("Sub", ["erfc/one", erf], list(node.output)))
+        else:
+            nodes.append(node)
+    graph.initializer.append(numpy_helper.from_array(np.array(1, np.float32), "erfc/one"))
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _rename(graph: Any, outputs: list[str]) -> None:
@@ -327,3 +482,7 @@ def _rename(graph: Any, outputs: list[str]) -> None:
         value.type.tensor_type.shape.dim[0].dim_param = "batch"
     del graph.value_info[:]
     graph.name, graph.doc_string = "tellapart", ""
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

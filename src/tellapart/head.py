@@ -27,6 +27,8 @@ MIRROR_STRENGTH = 1e-2  # of the heads that tell whether mirroring hurts
 # Log-loss that mirror images may cost, since they draw answers together a little: 0.003 on shapes and textures,
 # 0.02 on digits.
 MIRROR_LOSS = 0.01
+BLOCK = 8192  # pictures at a time that are brought to float32 or float64
+HELD_BYTES = 2**30  # of scaled features that are kept between two penalties; beyond, each fold's are made anew
 STEPS = 200  # of L-BFGS, at most
 TOLERANCE = 1e-3  # of the gradient: well below what changes an answer
 
@@ -43,23 +45,33 @@ class Fit:
 
 
 def fit(
-    features: np.ndarray, labels: np.ndarray, n_classes: int, *, seed: int, groups: np.ndarray | None = None
+    features: np.ndarray,
+    labels: np.ndarray,
+    n_classes: int,
+    *,
+    seed: int,
+    groups: np.ndarray | None = None,
+    strength: float | None = None,
 ) -> Fit:
     """Fit a head to features, float (N, D), and labels, int (N,) from 0 to C - 1, N and C at least 2.
 
     Pictures of one group, int (N,), are held out together; by default each is a group of its own.
 
-    The strength is the one of the lowest log-loss on held-out pictures: of five folds in turn, or of one of them where
-    five would take long. Classes that are rare weigh more, by the root of their rarity: enough not to be given up, not
-    so much as to be seen everywhere.
+    The strength, unless it is given, is the one of the lowest log-loss on held-out pictures: of five folds in turn, or
+    of one of them where five would take long. Classes that are rare weigh more, by the root of their rarity: enough not
+    to be given up, not so much as to be seen everywhere.
+
+    Beside the features, which may lie in a file, there is one scaled copy of them in memory, 4 N D bytes, or those of
+    all folds where they are small.
     """
-    features = np.asarray(features, np.float32)
     every, best_loss = [], np.inf
+    tried = STRENGTHS if strength is None else (strength,)
+    keeps = 4 * features.size * FOLDS <= HELD_BYTES
     for inside, outside in folds(labels, groups, seed, single=features.size * n_classes * FOLDS > MOST_WORK):
-        every.append((inside, outside, _path(features[inside], labels[inside], n_classes)))
+        every.append((inside, outside, _path(features, inside, labels, n_classes, tried, keeps=keeps)))
     held_out = np.concatenate([outside for _, outside, _ in every])
-    strength, answers = STRENGTHS[0], np.full((len(held_out), n_classes), 1 / n_classes)
-    for candidate in STRENGTHS:
+    strength, answers = tried[0], np.full((len(held_out), n_classes), 1 / n_classes)
+    for candidate in tried:
         given = np.concatenate([probabilities(next(path), features[outside]) for _, outside, path in every])
         loss = metrics.log_loss(given, labels[held_out])
         if loss >= best_loss:
@@ -67,7 +79,7 @@ def fit(
         best_loss, strength, answers = loss, candidate, given
     # The penalty of the folds, who learned from fewer: else the head would be surer of itself than what is known of it.
     fewer = sum(len(inside) for inside, _, _ in every) / (len(every) * len(labels))
-    head = next(_path(features, labels, n_classes, (strength * fewer,)))
+    head = learn(features, labels, n_classes, strength * fewer)
     right = metrics.accuracy(probabilities(head, features), labels)
     return Fit(head, strength, held_out, answers, right)
 
@@ -89,18 +101,18 @@ def cross_validated(
     *,
     seed: int,
     groups: np.ndarray | None = None,
+    strength: float | None = None,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Crossed:
     """Fit a head for each fold as `fit` does, penalty and all, to the other folds, and ask it about this one.
 
     The penalty is chosen without the fold too (nested cross-validation): so the estimate is of all that `fit` does.
     """
-    features = np.asarray(features, np.float32)
     parts = []
     for i, (inside, outside) in enumerate(folds(labels, groups, seed, single=False, n_folds=n_folds)):
         progress(i, n_folds)
         mine = None if groups is None else groups[inside]
-        fitted = fit(features[inside], labels[inside], n_classes, seed=seed, groups=mine)
+        fitted = fit(features[inside], labels[inside], n_classes, seed=seed, groups=mine, strength=strength)
         parts.append((outside, probabilities(fitted.head, features[outside]), np.full(len(outside), i)))
     progress(n_folds, n_folds)
     held_out, answers, of_fold = (np.concatenate(column) for column in zip(*parts, strict=True))
@@ -114,12 +126,16 @@ def probabilities(head: Head, features: np.ndarray) -> np.ndarray:
 
 def logits(head: Head, features: np.ndarray) -> np.ndarray:
     """What a head makes of features, float (N, D), before they become probabilities: float32 (N, C)."""
-    return np.asarray(features, np.float32) @ head.kernel + head.bias
+    given = np.empty((len(features), len(head.bias)), np.float32)
+    for start in range(0, len(features), BLOCK):
+        some = slice(start, start + BLOCK)
+        given[some] = np.asarray(features[some], np.float32) @ head.kernel + head.bias
+    return given
 
 
 def learn(features: np.ndarray, labels: np.ndarray, n_classes: int, strength: float) -> Head:
     """The head of a known strength, from features, float (N, D), and labels, int (N,)."""
-    return next(_path(np.asarray(features, np.float32), labels, n_classes, (strength,)))
+    return next(_path(features, np.arange(len(labels)), labels, n_classes, (strength,), keeps=False))
 
 
 def mirroring_hurts(
@@ -174,17 +190,31 @@ def folds(
 
 
 def _path(
-    features: np.ndarray, labels: np.ndarray, n_classes: int, strengths: tuple[float, ...] = STRENGTHS
+    features: np.ndarray,
+    rows: np.ndarray,
+    labels: np.ndarray,
+    n_classes: int,
+    strengths: tuple[float, ...],
+    *,
+    keeps: bool,
 ) -> Iterator[Head]:
-    """The heads of growing strength, each begun from the one before it."""
-    centre, scale = _scaling(features)
-    scaled = ((features - centre) / scale).astype(np.float32)
+    """The heads of growing strength that learn from some rows, each begun from the one before it.
+
+    `keeps` the scaled features from one to the next; else they are made anew, at a small part of what a fit takes.
+    """
+    labels = labels[rows]
+    centre, scale = scaling(features, rows)
+    scaled: np.ndarray | None = None
     present, place, counts = np.unique(labels, return_inverse=True, return_counts=True)
     rarity = np.sqrt(counts.mean() / counts)
     weights = rarity[place] / rarity[place].mean()
     found = np.zeros((len(centre) + 1, len(present)))
     for strength in strengths:
+        if scaled is None:
+            scaled = _scaled(features, rows, centre, scale)
         found = _minimised(scaled, place, weights, strength, found)
+        if not keeps:
+            scaled = None
         kernel = found[:-1] / scale[:, None]
         full = Head(np.zeros((len(centre), n_classes), np.float32), np.full(n_classes, -30.0, np.float32))
         full.kernel[:, present] = kernel
@@ -223,9 +253,30 @@ def _minimised(
     return minimize(loss, start.ravel(), jac=True, method="L-BFGS-B", options=settings).x.reshape(start.shape)
 
 
-def _scaling(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Centre and spread of each feature, float64 (D,) each."""
-    centre, variance = features.mean(axis=0, dtype=np.float64), features.var(axis=0, dtype=np.float64)
-    n = len(features)
+def scaling(features: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Centre and spread of each feature, float (N, D), over some rows, int64 (M,): float64 (D,) each.
+
+    Where pictures are few all are divided by nearly the same spread. No more than a block is held at a time.
+    """
+    n, centre, squares = len(rows), np.zeros(features.shape[1]), np.zeros(features.shape[1])
+    for block in _blocks(features, rows):
+        centre += block.sum(axis=0) / n
+    for block in _blocks(features, rows):
+        squares += np.square(block - centre).sum(axis=0)
+    variance = squares / n
     shrunk = (n * variance + PRIOR * variance.mean()) / (n + PRIOR)
     return centre, np.sqrt(np.maximum(shrunk, 1e-12))
+
+
+def _scaled(features: np.ndarray, rows: np.ndarray, centre: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Some rows, float32 (M, D), each feature about 0 and about as wide as the others."""
+    found = np.empty((len(rows), features.shape[1]), np.float32)
+    for start, block in zip(range(0, len(rows), BLOCK), _blocks(features, rows), strict=True):
+        found[start : start + BLOCK] = (block - centre) / scale
+    return found
+
+
+def _blocks(features: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Some rows, float64, a block at a time."""
+    for start in range(0, len(rows), BLOCK):
+        yield np.asarray(features[rows[start : start + BLOCK]], np.float64)

@@ -57,20 +57,6 @@ def of(data: bytes, format: str) -> Header:
     return Header()
 
 
-def shorter_side_px(data: bytes) -> int | None:
-    """The shorter side of a picture's bytes by its header, px; None where the header cannot be read."""
-    with contextlib.suppress(Exception):  # as above
-        format = pictures.sniff(data[:64])
-        if format == "JPEG":
-            import simplejpeg
-
-            return min(map(int, simplejpeg.decode_jpeg_header(data)[:2]))
-        if format is not None:
-            with pictures.opened(data, format) as image:
-                return min(image.size)
-    return None
-
-
 def number(text: str) -> int:
     """32 bits that stand for a text, the same in every run; 0 for an empty one."""
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=4).digest(), "little") if text else 0
@@ -132,7 +118,7 @@ def _of_jpeg(data: bytes) -> Header:
             digest.update(bytes([marker]) + payload[6 : 6 + 3 * components])
         elif marker == 0xE0 and payload[:5] == b"JFIF\0" and payload[7] in {1, 2}:  # units: inch, centimetre
             dots = int.from_bytes(payload[8:10], "big")
-            facts["dpi"] = dots if payload[7] == 1 else round(dots * 2.54)
+            facts["dpi"] = dots if payload[7] == 1 else min(round(dots * 2.54), 65535)
         elif marker == 0xE1 and not block and payload[:6] == b"Exif\0\0":
             block = payload
     facts["quality"] = 0 if luminance is None else _quality(luminance)

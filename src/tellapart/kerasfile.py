@@ -7,17 +7,18 @@ which begins at once, where that is there. What it writes is the same file: it h
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import io
 import os
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from tellapart import tempfolders
 from tellapart.backbones import Head
 from tellapart.errors import BackboneError
 
@@ -28,29 +29,30 @@ class Writer:
     """The process that waits for a head. Used as a context manager, which ends it."""
 
     def __init__(self, backbone: str, size_px: int) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="tellapart-")
-        self._path = Path(self._folder.name, "model.keras")
-        self._errors = Path(self._folder.name, "errors").open("w+b")  # noqa: SIM115 - closed with the process
         environment = dict(os.environ)
         if importlib.util.find_spec("openvino"):
             environment["KERAS_BACKEND"] = "openvino"
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, backbone, str(size_px), str(self._path)],
-            stdin=subprocess.PIPE,
-            stdout=self._errors,
-            stderr=self._errors,
-            env=environment,
-        )
+        with contextlib.ExitStack() as made:
+            folder = made.enter_context(tempfolders.private())
+            self._path = folder / "model.keras"
+            self._errors = made.enter_context((folder / "errors").open("w+b"))
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", __name__, backbone, str(size_px), str(self._path)],
+                stdin=subprocess.PIPE,
+                stdout=self._errors,
+                stderr=self._errors,
+                env=environment,
+            )
+            self._made = made.pop_all()  # to be closed with the process
 
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process.poll() is None:
-            self._process.kill()
-        self._process.communicate()
-        self._errors.close()
-        self._folder.cleanup()
+        with self._made:
+            if self._process.poll() is None:
+                self._process.kill()
+            self._process.communicate()
 
     def write(self, head: Head, tensors: dict[str, np.ndarray] | None = None) -> bytes:
         """The file of the backbone with `head`; `tensors` take the place of the backbone's own weights."""

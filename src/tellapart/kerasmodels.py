@@ -7,63 +7,38 @@ weights are read from a file that was looked through. The file format: https://k
 
 from __future__ import annotations
 
-import json
+import io
+import math
 import os
-import tempfile
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from tellapart.errors import BackboneError, SettingsError
+from tellapart import jsontext, kerasclasses, tempfolders, zipmembers
+from tellapart.errors import BackboneError, BundleError, SettingsError
 from tellapart.files import shown
+from tellapart.zipmembers import Limit
 
 if TYPE_CHECKING:
     import keras
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
-MAX_BYTES = {CONFIG: 50_000_000, METADATA: 1_000_000, WEIGHTS: 4_000_000_000}
+LIMITS = {
+    CONFIG: Limit(20_000_000, ratio=100),
+    METADATA: Limit(1_000_000, ratio=100),
+    WEIGHTS: Limit(1_800_000_000, ratio=4),  # weights hardly shrink
+}
+MAX_BYTES = sum(limit.bytes for limit in LIMITS.values())
 MAX_NODES, MAX_GROUPS = 50_000, 64  # groups and tables in a file of weights, and groups in one another
 MAX_DEPTH = 200  # of a configuration
 MAX_FEATURES = 8192
+SPARE_BYTES = 1_000_000  # what layers keep beside weights, as the state of a random generator
 MAX_FEATURE = 60_000.0  # features are kept as float16
 OF_ANY_SIZE_PX = 224  # the size for a network that takes every size
 SMALLEST_PX, LARGEST_PX = 32, 512
 OURS = ("pixels", "as_float", "features", "answer")  # names of the layers that are put around it
-
-
-def _names(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-LAYERS = _names(
-    "Activation Add AlphaDropout Average AveragePooling2D BatchNormalization CenterCrop Concatenate Conv2D "
-    "Conv2DTranspose Cropping2D Dense DepthwiseConv2D Dot Dropout ELU EinsumDense Flatten GaussianDropout "
-    "GaussianNoise GlobalAveragePooling2D GlobalMaxPooling2D GroupNormalization Identity InputLayer "
-    "LayerNormalization LeakyReLU MaxPooling2D Maximum Minimum MultiHeadAttention Multiply Normalization PReLU Permute "
-    "RandomBrightness RandomContrast RandomCrop RandomFlip RandomRotation RandomTranslation RandomZoom ReLU Rescaling "
-    "Reshape Resizing SeparableConv2D Softmax SpatialDropout2D SpectralNormalization Subtract UnitNormalization "
-    "UpSampling2D ZeroPadding2D"
-)
-MODELS = {"keras": _names("Functional Model Sequential"), "keras.src.models.functional": _names("Functional")}
-# The module of a class in a configuration, and the classes of it that may be named.
-CLASSES = {
-    "keras.layers": LAYERS,
-    **MODELS,
-    "keras": MODELS["keras"] | {"DTypePolicy"},
-    "keras.dtype_policies": _names("DTypePolicy"),
-    "keras.initializers": _names(
-        "Constant GlorotNormal GlorotUniform HeNormal HeUniform Identity IdentityInitializer LecunNormal LecunUniform "
-        "Ones Orthogonal OrthogonalInitializer RandomNormal RandomUniform TruncatedNormal VarianceScaling Zeros"
-    ),
-    "keras.regularizers": _names("L1 L2 L1L2 OrthogonalRegularizer"),
-    "keras.constraints": _names("MaxNorm MinMaxNorm NonNeg UnitNorm"),
-    "keras.src.ops.numpy": _names("Add Concatenate Divide Maximum Mean Minimum Multiply Reshape Subtract TrueDivide"),
-    "keras.src.applications.convnext": _names("LayerScale"),
-}
-MARKS = _names("__keras_tensor__ __numpy__ __tuple__")  # plain values, no classes
 
 
 def extractor(path: Path, size_px: int | None) -> keras.Model:
@@ -119,32 +94,74 @@ def load(path: Path) -> keras.Model:
         BackboneError: it is no such file.
     """
     check_file(path, ".keras")
-    name = shown(path)
-    with tempfile.TemporaryDirectory(prefix="tellapart-") as folder:
+    with path.open("rb") as file:
+        return _model(file, path.stat().st_size, shown(path))
+
+
+def of_bundle(content: bytes) -> keras.Model:
+    """The model in the bytes of a bundle's `.keras` file, as `load` has it. Raises BundleError."""
+    try:
+        return _model(io.BytesIO(content), len(content), "The bundle's model.keras")
+    except BackboneError as error:
+        raise BundleError(str(error)) from error
+
+
+def _model(file: BinaryIO, n_bytes: int, name: str) -> keras.Model:
+    """The one way from a `.keras` file to a model: looked through, its sizes found, and only then made."""
+    with tempfolders.private() as folder:
         weights = Path(folder, WEIGHTS)
         try:
-            with zipfile.ZipFile(path) as archive:
-                _check_members(archive, name)
-                config = json.loads(archive.read(CONFIG))
-                with archive.open(WEIGHTS) as source, weights.open("xb") as target:
-                    _copy(source, target, archive.getinfo(WEIGHTS).file_size)
-        except (zipfile.BadZipFile, ValueError, RecursionError, NotImplementedError, EOFError, OSError) as error:
+            members = zipmembers.listed(file, n_bytes)
+            _check_members(members, name)
+            zipmembers.checked(members, LIMITS, MAX_BYTES)
+            config = jsontext.read(zipmembers.content(file, members[CONFIG]), most_deep=MAX_DEPTH)
+            weights.write_bytes(zipmembers.content(file, members[WEIGHTS]))
+        except ValueError as error:
             raise BackboneError(
                 f"{name} must be a whole .keras file; {' '.join(str(error).split())[:200]}. Save it again with "
                 f"model.save('NAME.keras')."
             ) from error
         check_config(config, name)
-        check_hdf5(weights)
+        n_bytes = check_hdf5(weights)
         try:
-            model = _keras().saving.deserialize_keras_object(config, safe_mode=True)
-            if not isinstance(model, _keras().Model) or not getattr(model, "inputs", None):
-                raise TypeError("it is no built model")
+            model = _built(config, n_bytes, name)
             model.load_weights(weights)
+            numbers = model.get_weights()
+        except BackboneError:
+            raise
         except Exception as error:  # what Keras raises of a configuration has no common base
             raise BackboneError(
                 f"{name} must be a model that this Keras ({_keras().__version__}) can read; it says: "
                 f"{' '.join(str(error).split())[:300]}. Save it again with this version."
             ) from error
+        if not all(np.isfinite(each).all() for each in numbers if each.dtype.kind == "f"):
+            raise BackboneError(f"The weights of {name} must be numbers; some are infinite or none (NaN). Save others.")
+    return model
+
+
+def _built(config: dict[str, Any], n_bytes: int, name: str) -> keras.Model:
+    """The model of a configuration; no weights are made before they are known to be no more than the file has.
+
+    A configuration of a hundred bytes can ask for a layer of terabytes.
+    """
+    from keras.src.backend.common import global_state
+
+    keras = _keras()
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+            if not isinstance(model, keras.Model) or not getattr(model, "inputs", None):
+                raise TypeError("it is no built model")
+            asked = sum(math.prod(variable.shape) for variable in model.variables)
+        if 2 * asked > n_bytes + SPARE_BYTES:  # a weight has two bytes or more
+            raise BackboneError(
+                f"{name} must have its weights in it; its layers ask for {asked:,} numbers, and it has {n_bytes:,} "
+                f"bytes of them. Save it again with model.save('NAME.keras')."
+            )
+        with keras.StatelessScope():
+            pass  # at its end Keras makes the weights that wait
+    finally:
+        global_state.set_global_attribute("uninitialized_variables", [])
     return model
 
 
@@ -160,50 +177,28 @@ def check_file(path: Path, ending: str) -> None:
 
 
 def check_config(config: Any, name: str) -> None:
-    """Raise BackboneError unless every class that a model's configuration names is one of CLASSES.
+    """Raise BackboneError unless a model's configuration names classes of `kerasclasses` alone.
 
     What the model was compiled with is taken out.
     """
-    if not isinstance(config, dict) or config.get("class_name") not in MODELS.get(str(config.get("module")), ()):
+    if not kerasclasses.is_model(config):
         raise BackboneError(
             f"{name} must hold a functional or Sequential model; got "
             f"{config.get('class_name') if isinstance(config, dict) else type(config).__name__!s:.80}. "
             f"Build it of keras.Input and Keras' own layers."
         )
-    waiting: list[tuple[Any, int]] = [(config, 0)]
-    while waiting:
-        value, depth = waiting.pop()
-        if depth > MAX_DEPTH:
-            raise BackboneError(f"The configuration of {name} must be at most {MAX_DEPTH} deep; it is deeper.")
-        if isinstance(value, dict):
-            value.pop("compile_config", None)
-            if "class_name" in value:
-                _check_class(value, name)
-            waiting.extend((each, depth + 1) for each in value.values())
-        elif isinstance(value, list):
-            waiting.extend((each, depth + 1) for each in value)
-
-
-def _check_class(value: dict[str, Any], name: str) -> None:
-    kind, module, registered = value["class_name"], value.get("module"), value.get("registered_name")
-    if isinstance(kind, str) and kind in MARKS and module is None and registered is None:
-        return
-    if kind == "function" and module in ("builtins", "keras.activations"):
-        if isinstance(value.get("config"), str) and value["config"] in _activations():
-            return
-        kind = value.get("config")
-    allowed = CLASSES.get(module, frozenset()) if isinstance(module, str) else frozenset()
-    if not isinstance(kind, str) or kind not in allowed or registered not in (None, kind):
+    if strange := kerasclasses.strange(config):
         raise BackboneError(
             f"A backbone must have Keras' own layers only, no Lambda and nothing custom, for such a file can run its "
-            f"author's code; {name} has {kind!s:.80} of {module!s:.80}. Build it of standard layers."
+            f"author's code; {name} has {strange}. Build it of standard layers."
         )
 
 
-def check_hdf5(path: Path) -> None:
-    """Raise BackboneError unless a file of weights keeps all its values in itself, and not too many.
+def check_hdf5(path: Path) -> int:
+    """How many bytes of values a file of weights has. Raises BackboneError unless all are in it, as they are.
 
-    HDF5 can name other files: by external links, by external storage, by virtual tables.
+    HDF5 can name other files: by external links, by external storage, by virtual tables. It can promise values that it
+    does not have, or pack them to little.
     """
     import h5py
 
@@ -216,16 +211,29 @@ def check_hdf5(path: Path) -> None:
                     total += item.size * item.dtype.itemsize
                     if item.is_virtual or item.external:
                         raise BackboneError(f"{name} must keep its values in itself; {item.name!s:.80} is elsewhere.")
-                if nodes > MAX_NODES or total > MAX_BYTES[WEIGHTS]:
+                if nodes > MAX_NODES or total > LIMITS[WEIGHTS].bytes:
                     raise BackboneError(
-                        f"{name} must hold weights of at most {MAX_BYTES[WEIGHTS]:,} bytes; it has more."
+                        f"{name} must hold weights of at most {LIMITS[WEIGHTS].bytes:,} bytes; it has more."
                     )
+                if isinstance(item, h5py.Dataset):
+                    _check_table(item, name)
     except BackboneError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
         raise BackboneError(
             f"{name} must be a whole HDF5 file of weights; {' '.join(str(error).split())[:200]}. Get it again."
         ) from error
+    return total
+
+
+def _check_table(table: Any, name: str) -> None:
+    """Raise BackboneError unless the values of a table stand in the file, one after the other, and are plain."""
+    if table.dtype.hasobject or table.dtype.kind not in "fiubSV":
+        raise BackboneError(f"{name} must hold numbers; {table.name!s:.80} holds {table.dtype}. Save it again.")
+    if table.chunks is not None or table.id.get_create_plist().get_nfilters():
+        raise BackboneError(f"{name} must hold its values as they are; {table.name!s:.80} is packed. Save it again.")
+    if table.id.get_storage_size() != table.size * table.dtype.itemsize:
+        raise BackboneError(f"{name} must hold its values itself; those of {table.name!s:.80} are not there.")
 
 
 def _items(group: Any) -> Iterator[Any]:
@@ -248,29 +256,13 @@ def _items(group: Any) -> Iterator[Any]:
                 waiting.append((item, depth + 1))
 
 
-def _check_members(archive: zipfile.ZipFile, name: str) -> None:
-    members = archive.infolist()
-    if sorted(member.filename for member in members) != sorted(MAX_BYTES):
-        strange = [member.filename for member in members if member.filename not in MAX_BYTES]
+def _check_members(members: Mapping[str, zipmembers.Member], name: str) -> None:
+    if members.keys() != LIMITS.keys():
+        strange = [member for member in members if member not in LIMITS]
         raise BackboneError(
-            f"{name} must hold {', '.join(MAX_BYTES)}, each once, and nothing else; it "
+            f"{name} must hold {', '.join(LIMITS)}, each once, and nothing else; it "
             f"{f'also has {strange[0]!r:.80}' if strange else 'does not'}. Save it again with model.save('NAME.keras')."
         )
-    for member in members:
-        if member.file_size > MAX_BYTES[member.filename]:
-            raise BackboneError(
-                f"{member.filename} of {name} must be at most {MAX_BYTES[member.filename]:,} bytes; it has "
-                f"{member.file_size:,}. Take a smaller network."
-            )
-
-
-def _copy(source: Any, target: Any, size: int) -> None:
-    left = size
-    while block := source.read(min(1 << 20, left + 1)):
-        left -= len(block)
-        if left < 0:
-            raise zipfile.BadZipFile(f"{WEIGHTS} is longer than it says")
-        target.write(block)
 
 
 def _side(model: Any, name: str, size_px: int | None) -> int:
@@ -293,11 +285,6 @@ def _side(model: Any, name: str, size_px: int | None) -> int:
             f"Take another one."
         )
     return shape[1]
-
-
-def _activations() -> set[str]:
-    activations = _keras().activations
-    return {each for each in dir(activations) if not each.startswith("_")} - {"get", "serialize", "deserialize"}
 
 
 def _keras() -> Any:

@@ -6,6 +6,8 @@ proves; on a backend without such a kernel Keras' own is what it gives.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -119,6 +121,40 @@ class BatchNormalization(keras.layers.BatchNormalization):
 def plain(layer: keras.Layer) -> type[keras.Layer]:
     """The class of a layer, or of the standard one that it stands for: what a saved network is made of."""
     return keras.layers.BatchNormalization if type(layer) is BatchNormalization else type(layer)
+
+
+@contextlib.contextmanager
+def exporting() -> Iterator[None]:
+    """While a network is exported its convolutions in groups stay what they are.
+
+    TensorFlow computes them on a CPU only where they are compiled, so Keras calls a compiled function in their place,
+    and no exporter looks into one. ConvNeXt's windows by channel are of this kind.
+    """
+    if keras.backend.backend() != "tensorflow":
+        yield
+        return
+    from keras.src.backend.tensorflow import nn
+
+    real, nn.tf = nn.tf, _Uncompiled(nn.tf)
+    try:
+        yield
+    finally:
+        nn.tf = real
+
+
+class _Uncompiled:
+    """TensorFlow, but that what is to be compiled stays as it is."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._real, name)
+
+    def function(self, func: Callable | None = None, **settings: Any) -> Any:
+        if settings.get("jit_compile"):
+            return func or (lambda each: each)
+        return self._real.function(func, **settings)
 
 
 def _handle(variable: Any) -> Any:

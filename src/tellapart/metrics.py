@@ -70,9 +70,9 @@ def accuracy(probabilities: np.ndarray, labels: np.ndarray) -> float:
     return float(np.mean(probabilities.argmax(axis=1) == labels))
 
 
-def baseline_accuracy(labels: np.ndarray, n_classes: int) -> float:
+def baseline_accuracy(labels: np.ndarray) -> float:
     """The accuracy of always answering the commonest class, 0–1."""
-    return float(np.bincount(labels, minlength=n_classes).max() / len(labels))
+    return float(np.bincount(labels).max() / len(labels))
 
 
 def log_loss(probabilities: np.ndarray, labels: np.ndarray) -> float:
@@ -161,7 +161,7 @@ def confidence_bins(probabilities: np.ndarray, n_bins: int = N_BINS) -> np.ndarr
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, n_bins: int = N_BINS) -> float:
     """The gap between confidence and accuracy, averaged over equal-width bins (Guo et al. 2017), 0–1."""
     gaps = (probabilities.argmax(axis=1) == labels) - probabilities.max(axis=1)
-    sums = np.bincount(confidence_bins(probabilities, n_bins), weights=gaps, minlength=n_bins)
+    sums = np.bincount(confidence_bins(probabilities, n_bins), weights=gaps)
     return float(np.abs(sums).sum() / len(labels))
 
 
@@ -169,9 +169,9 @@ def reliability(probabilities: np.ndarray, labels: np.ndarray, n_bins: int = N_B
     """Confidence against accuracy, by the bins of `expected_calibration_error` that hold pictures, low to high."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
     bins = confidence_bins(probabilities, n_bins)
-    n = np.bincount(bins, minlength=n_bins)
-    sure = np.bincount(bins, weights=confidence, minlength=n_bins)
-    hits = np.bincount(bins, weights=right, minlength=n_bins)
+    n = np.bincount(bins)
+    sure = np.bincount(bins, weights=confidence)
+    hits = np.bincount(bins, weights=right)
     return tuple(
         Bin(i / n_bins, (i + 1) / n_bins, int(n[i]), float(sure[i] / n[i]), float(hits[i] / n[i]))
         for i in np.flatnonzero(n).tolist()
@@ -184,7 +184,7 @@ def coverage_curve(probabilities: np.ndarray, labels: np.ndarray) -> tuple[tuple
     Pictures of equal confidence are answered together. Of many points, MOST_POINTS spread evenly are given.
     """
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    order = np.argsort(-confidence, kind="stable")
+    order = np.argsort(-confidence)
     ends = np.flatnonzero(np.append(np.diff(confidence[order]) != 0, True)) + 1  # pictures down to each confidence
     if len(ends) > MOST_POINTS:
         ends = ends[np.unique(np.linspace(0, len(ends) - 1, MOST_POINTS).round().astype(int))]

@@ -6,6 +6,10 @@ them to: `tutorial` in probabilities, as the tutorial has it, `residual` in logi
 
 from __future__ import annotations
 
+import re
+from collections import Counter
+from typing import Any
+
 import keras
 from keras import layers
 
@@ -46,16 +50,17 @@ def tutorial(recipe: Recipe, n_classes: int, policy: keras.DTypePolicy) -> keras
             f"--size must leave room for {len(recipe.channels)} convolutions with pooling; "
             f"got {recipe.size_px} px. Take fewer convolutions or a larger --size."
         )
+    new = _Layers(policy)
     model = keras.Sequential(name="tutorial")
     model.add(keras.Input((recipe.size_px, recipe.size_px, 3), dtype="uint8", name="pixels"))
-    model.add(layers.Rescaling(1 / 255, dtype=policy))
+    model.add(new(layers.Rescaling, 1 / 255))
     for filters in recipe.channels:
-        model.add(layers.Conv2D(filters, 3, activation="relu", dtype=policy))
-        model.add(layers.MaxPooling2D(2, dtype=policy))
-    model.add(layers.Flatten(dtype=policy))
+        model.add(new(layers.Conv2D, filters, 3, activation="relu"))
+        model.add(new(layers.MaxPooling2D, 2))
+    model.add(new(layers.Flatten))
     for units in recipe.dense:
-        model.add(layers.Dense(units, activation="relu", dtype=policy))
-    model.add(layers.Dropout(recipe.dropout, dtype=policy))
+        model.add(new(layers.Dense, units, activation="relu"))
+    model.add(new(layers.Dropout, recipe.dropout))
     if n_classes == 2:
         model.add(layers.Dense(1, activation="sigmoid", dtype="float32", name="answer"))
     else:
@@ -73,27 +78,44 @@ def residual(recipe: Recipe, n_classes: int, policy: keras.DTypePolicy) -> keras
     Measured on 4,500 photos of cats and dogs, for the same CPU time: convolutions with a stride in place of the
     pooling, two of them and a shortcut to a stage, are three points less accurate; a stem with a stride three more.
     """
+    new = _Layers(policy)
     pixels = keras.Input((recipe.size_px, recipe.size_px, 3), dtype="uint8", name="pixels")
-    x = layers.Rescaling(1 / 64, offset=-127.5 / 64, dtype=policy)(pixels)  # about zero mean, unit variance
+    x = new(layers.Rescaling, 1 / 64, offset=-127.5 / 64)(pixels)  # about zero mean, unit variance
     for filters in recipe.channels:
-        x = _convolution(x, filters, policy)
-        x = layers.MaxPooling2D(2, padding="same", dtype=policy)(x)  # at once: what follows has a quarter of the work
-        x = layers.ReLU(dtype=policy)(_norm(x, policy))
-        change = _norm(_convolution(x, filters, policy), policy)
-        x = layers.ReLU(dtype=policy)(layers.Add(dtype=policy)([x, change]))
-    x = layers.GlobalAveragePooling2D(dtype=policy)(x)
-    x = layers.Rescaling(FEATURE_SCALE, dtype=policy)(x)
-    x = layers.Dropout(recipe.dropout, dtype=policy)(x)
+        x = _convolution(x, filters, new)
+        x = new(layers.MaxPooling2D, 2, padding="same")(x)  # at once: what follows has a quarter of the work
+        x = new(layers.ReLU)(_norm(x, new))
+        change = _norm(_convolution(x, filters, new), new)
+        x = new(layers.ReLU)(new(layers.Add)([x, change]))
+    x = new(layers.GlobalAveragePooling2D)(x)
+    x = new(layers.Rescaling, FEATURE_SCALE)(x)
+    x = new(layers.Dropout, recipe.dropout)(x)
     logits = layers.Dense(n_classes, dtype="float32", name="answer")(x)
     return keras.Model(pixels, logits, name="residual")
 
 
-def _convolution(x, filters: int, policy: keras.DTypePolicy):
-    return layers.Conv2D(
-        filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal", dtype=policy
-    )(x)  # fmt: skip
+class _Layers:
+    """Layers of one policy, named by their kind and counted from the start.
+
+    Keras counts on for as long as a process lives, and names stand in the file: the second network of a process would
+    be saved in other bytes than the first.
+    """
+
+    def __init__(self, policy: keras.DTypePolicy) -> None:
+        self._policy, self._counts = policy, Counter[str]()
+
+    def __call__(self, kind: Any, *values: Any, **settings: Any) -> Any:
+        name = kind.__name__
+        n = self._counts[name]
+        self._counts[name] += 1
+        called = re.sub(r"(?<=[a-z0-9])(?=[A-Z][a-z])", "_", name).lower()
+        return kind(*values, dtype=self._policy, name=f"{called}_{n}" if n else called, **settings)
 
 
-def _norm(x, policy: keras.DTypePolicy):
+def _convolution(x: Any, filters: int, new: _Layers) -> Any:
+    return new(layers.Conv2D, filters, 3, padding="same", use_bias=False, kernel_initializer="he_normal")(x)
+
+
+def _norm(x: Any, new: _Layers) -> Any:
     # A short training sees few steps: Keras' momentum of 0.99 would still remember the first ones.
-    return kernels.BatchNormalization(momentum=0.9, epsilon=1e-5, dtype=policy)(x)
+    return new(kernels.BatchNormalization, momentum=0.9, epsilon=1e-5)(x)

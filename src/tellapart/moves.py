@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from tellapart import addresses
 from tellapart.cells import plain, reversible
 from tellapart.errors import InputError
 from tellapart.files import because, shown
@@ -83,9 +84,9 @@ def lines(moves: Iterable[Move], folder: str, *, labels: str | None = None) -> I
         labels: its table of labels, where it has one.
     """
     yield line(COLUMNS)
-    yield line((os.path.abspath(folder), FOLDER, "", "", "the folder that this list is about"))
+    yield line((addresses.absolute(folder), FOLDER, "", "", "the folder that this list is about"))
     if labels is not None:
-        yield line((os.path.abspath(labels), LABELS, "", "", "its table of labels"))
+        yield line((addresses.absolute(labels), LABELS, "", "", "its table of labels"))
     for each in moves:
         yield row(each)
 

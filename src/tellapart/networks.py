@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tellapart import applications, backbones, cache, kerasfile, kerasmodels, outputs
+from tellapart import applications, backbones, cache, graphcheck, kerasfile, kerasmodels, outputs
 from tellapart.applications import APPLICATIONS
 from tellapart.backbones import BACKBONES, Backbone, Head
 from tellapart.config import TRANSFER, check_size
@@ -213,6 +213,13 @@ def _graph(model: keras.Model, key: str, folder: Path, head: Head | None) -> byt
             raise BackboneError(
                 f"A backbone must be a network that Keras can export to ONNX; it says: "
                 f"{' '.join(str(error).split())[:300]}. Replace the layer that it names."
+            ) from error
+        try:
+            graphcheck.check(graph)
+        except ValueError as error:
+            raise BackboneError(
+                f"A backbone must be bounded in memory and work; of {model.inputs[0].shape[1]} px "
+                f"{' '.join(str(error).split())[:300]}. Give a smaller --size, or another backbone."
             ) from error
         with contextlib.suppress(OSError, OutputError):  # without it the next run exports anew
             path = cache.graph_path(folder, key, graph)

@@ -17,11 +17,20 @@ JPEG has two roads: the fast one (simplejpeg), and the tolerant one (Pillow) for
 CMYK, and harmless irregularities such as stray bytes. Both are libjpeg-turbo with the accurate DCT and smooth
 upsampling, and the tests hold them to the same pixels. A truncated file is refused on both.
 
+What would be made up is refused: a decoder that fills missing rows, scans or blocks with grey or black says nothing of
+it, so `wholeness` looks. What no decoder can tell is damage that leaves the data well-formed: AVIF, HEIC and the fax
+compressions of TIFF have no count and no checksum of what there should be.
+
+Limits: a file of `MAX_FILE_BYTES`; `MAX_PIXELS`, by the header, before anything is decoded; a JPEG of 500 scans. All
+this takes `MEMORY_BYTES` at most, 2.2 GB, of which the process that opens pictures for others (`decoders`) is given no
+more. The largest pictures with transparency take 0.9 GB, of floats 1.4 GB.
+
 Everything here may be called from many threads at once; the decoders release the GIL.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import importlib
 import logging
@@ -35,11 +44,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tellapart import exif
+from tellapart import archives, exif, samples, wholeness
+from tellapart.addresses import is_place
+from tellapart.archives import Piece
 from tellapart.errors import PictureError
 
 if TYPE_CHECKING:
-    from PIL import Image, ImageFile
+    from PIL import ImageFile
 
 PICTURE_EXTENSIONS = frozenset(  # lower case, with the dot
     {".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".gif", ".webp", ".bmp", ".dib"}
@@ -47,6 +58,8 @@ PICTURE_EXTENSIONS = frozenset(  # lower case, with the dot
 )
 MAX_PIXELS = 120_000_000  # width x height that is still opened; 360 MB as RGB
 MAX_FILE_BYTES = 512 * 2**20
+MEMORY_BYTES = 256 * 2**20 + 16 * MAX_PIXELS  # that decoding one may take, see above
+VERSION = 2  # of what is opened and what comes out; another number means that files are opened again
 
 _MIN_SCALED_PX = 8  # below it the scales k/8 can round to the same size, and the two roads could differ
 _HEAD_BYTES = 4096  # enough for the brands of AVIF and HEIC, which stand in a list of any length
@@ -154,8 +167,11 @@ def describe_unknown(head: bytes) -> str:
 def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """Read a regular file of at most `MAX_FILE_BYTES`; never waits on a FIFO, a socket or a device.
 
-    Symbolic links are followed. Raises PictureError where there is nothing to read, or it may not be read.
+    Symbolic links are followed. What lies on a server or in an archive is read as `places` has it. Raises PictureError
+    where there is nothing to read, or it may not be read.
     """
+    if is_place(path):
+        return _of_place(os.fspath(path))
     try:
         # Looked at before it is opened, because opening a device can do something; and again after, because
         # the file may have been exchanged. O_NONBLOCK keeps even an exchanged FIFO from blocking.
@@ -168,10 +184,29 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
                 raise PictureError(f"{status.st_size / 2**20:.0f} MB, over the limit of {MAX_FILE_BYTES // 2**20} MB")
             data = file.readall()
     except (OSError, ValueError) as error:  # ValueError: a null character in the path
-        raise PictureError(_os_reason(error, path)) from error
+        raise PictureError(os_reason(error, path)) from error
     if len(data) > MAX_FILE_BYTES:  # it grew, or its size is not told
         raise PictureError(f"over the limit of {MAX_FILE_BYTES // 2**20} MB")
     return data
+
+
+def _of_place(path: str) -> bytes:
+    from tellapart import places
+
+    try:
+        return places.read(path, MAX_FILE_BYTES)
+    except OSError as error:
+        if error.errno == errno.ECANCELED:  # the run was stopped: that is no fault of the picture
+            raise
+        raise PictureError(os_reason(error, path)) from error
+
+
+def read_piece(piece: Piece) -> bytes:
+    """The bytes of a picture that stand in a file with others. Raises PictureError where they are not there."""
+    try:
+        return archives.read(piece)
+    except OSError as error:
+        raise PictureError(os_reason(error, piece.file)) from error
 
 
 def _refuse_irregular(status: os.stat_result) -> None:
@@ -182,13 +217,18 @@ def _refuse_irregular(status: os.stat_result) -> None:
     raise PictureError(f"not a regular file ({kind})")
 
 
-def _os_reason(error: OSError | ValueError, path: str | os.PathLike[str]) -> str:
+def os_reason(error: OSError | ValueError, path: str | os.PathLike[str]) -> str:
+    """Why a file cannot be read, as a `PictureError` has it."""
     if isinstance(error, FileNotFoundError):
         return "a symbolic link to nothing" if os.path.islink(path) else "no such file"
     if isinstance(error, PermissionError):
         return "no permission to read it"
     if isinstance(error, OSError) and error.errno == errno.ELOOP:
         return "symbolic links that go in a circle"
+    if isinstance(error, OSError) and error.errno == errno.EFBIG and error.strerror:
+        return error.strerror
+    if "\0" in os.fsdecode(path):  # each Python says it in other words
+        return "no file has a null character in its path"
     message = error.strerror if isinstance(error, OSError) else str(error)
     return f"cannot be read: {_one_line(message or type(error).__name__)}"
 
@@ -258,18 +298,23 @@ def _check_size(width: int, height: int) -> None:
 def _decode_jpeg_fast(data: bytes, at_least_px: int | None) -> Picture | None:
     """Decode by simplejpeg, or return None where it refuses and Pillow has to decide.
 
-    simplejpeg refuses whatever libjpeg warns of. Only one kind of warning means that pixels are missing: the
-    data end early, also where zeros or an end marker were put behind them. Pillow would fill up with grey.
+    simplejpeg refuses whatever libjpeg warns of. What means that pixels are missing is refused here, for Pillow would
+    fill them up: the data end early, also where zeros or an end marker were put behind them; blocks are damaged or lost
+    between two restart markers; scans are missing.
     """
     import simplejpeg
 
     try:
         header = simplejpeg.decode_jpeg_header(data)
-    except (ValueError, RuntimeError):
+    except (ValueError, RuntimeError) as error:
+        _refuse_missing_blocks(data, "RGB", str(error))
         return None
     height, width, colours = int(header[0]), int(header[1]), header[2]
     _check_size(width, height)
+    if missing := wholeness.of_scans(data):
+        raise PictureError(missing)
     if colours in {"CMYK", "YCCK"}:  # simplejpeg knows nothing of profiles and of Adobe's inverted inks
+        _refuse_missing_blocks(data, "CMYK")
         return None
     scale = _dct_scale(width, height, at_least_px)
     wanted = (-(-height // scale), -(-width // scale), 3)
@@ -279,12 +324,31 @@ def _decode_jpeg_fast(data: bytes, at_least_px: int | None) -> Picture | None:
             data, "RGB", min_height=wanted[0] if scale > 1 else 0, min_width=wanted[1] if scale > 1 else 0
         )
     except (ValueError, RuntimeError) as error:
-        if "premature end" in str(error).lower():
-            raise
+        _refuse_missing_blocks(data, "RGB", str(error))
         return None
     if pixels.shape != wanted:  # as in lossless JPEG, which cannot be scaled
         return None
     return _upright(pixels, "JPEG", width, height, exif.orientation(exif.of_jpeg(data)))
+
+
+def _refuse_missing_blocks(data: bytes, colours: str, warning: str = "") -> None:
+    """Refuse a JPEG of which libjpeg makes up blocks, which Pillow would not tell; `warning` is its first one."""
+    import simplejpeg
+
+    missing = wholeness.of_scans(data)
+    if not missing and "extraneous bytes" not in warning:
+        missing = wholeness.of_warning(warning)
+    if not missing and not warning.lower().endswith("0xd9"):  # behind a harmless one there may be another
+        plain = wholeness.plain_jpeg(data)
+        with contextlib.suppress(ValueError, RuntimeError):  # without a header Pillow says what is wrong
+            height, width = simplejpeg.decode_jpeg_header(plain)[:2]
+            _check_size(int(width), int(height))
+            try:
+                simplejpeg.decode_jpeg(plain, colours)
+            except (ValueError, RuntimeError) as error:
+                missing = wholeness.of_warning(str(error))
+    if missing:
+        raise PictureError(missing)
 
 
 def _dct_scale(width: int, height: int, at_least_px: int | None) -> int:
@@ -317,11 +381,16 @@ def _decode_with_pillow(data: bytes, format: str, at_least_px: int | None) -> Pi
             image.draft(None, (at_least_px, at_least_px))
         if format == "TIFF":
             _refuse_missing_strips(image)
+            tags: Any = getattr(image, "tag_v2", {})
+            if tags.get(259) == 7 and (missing := wholeness.of_tiff_jpeg(data, tags)):
+                raise PictureError(missing)
         image.load()
+        if format == "PNG" and _may_lack_rows(image) and (missing := wholeness.of_png(data)):
+            raise PictureError(missing)
         if format != "JPEG":  # a GIF's first frame and a HEIC's data may be larger than their header says
             width, height = image.size
             _check_size(width, height)
-        pixels = _to_rgb(image, data)
+        pixels = samples.to_rgb(image, data)
         # Read after loading: in PNG the block may follow the picture. Pillow turns TIFF, libheif turns HEIC.
         turned = format in {"TIFF", "HEIC"}
         orientation = 1 if turned else exif.orientation(exif.of_pillow(image.info))
@@ -352,6 +421,11 @@ def _refuse_missing_strips(image: ImageFile.ImageFile) -> None:
         raise PictureError("damaged TIFF: strips of the picture are missing")
 
 
+def _may_lack_rows(image: ImageFile.ImageFile) -> bool:
+    """Whether Pillow may have had no data for the last rows of a PNG: they are 0 then."""
+    return bool(image.info.get("interlace")) or not any(image.crop((0, image.height - 1, *image.size)).tobytes())
+
+
 _PILLOW_HUSHED = ("ignore", None, UserWarning, re.compile(r"PIL\."), 0)
 _PILLOW_LOG = logging.NullHandler()
 
@@ -367,88 +441,3 @@ def _hush_pillow() -> None:
     if not warnings.filters or warnings.filters[0] != _PILLOW_HUSHED:
         warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
     logging.getLogger("PIL").addHandler(_PILLOW_LOG)  # adds it once
-
-
-def _to_rgb(image: Image.Image, data: bytes) -> np.ndarray:
-    """The loaded `image` of any of Pillow's modes to uint8 (H, W, 3), writable."""
-    mode = image.mode
-    if mode in {"I", "F"} or mode.startswith("I;16"):
-        return _deep_to_rgb(image)
-    if mode == "CMYK":
-        return np.array(_cmyk_to_rgb(image))
-    if mode == "LAB":
-        from PIL import ImageCms
-
-        return np.array(_by_profile(image, ImageCms.createProfile("LAB")))
-    key = image.info.get("transparency")
-    if mode in {"1", "L", "RGB"} and key is not None:
-        return _keyed_to_rgb(image, key, data)
-    if mode in {"LA", "La", "PA", "RGBA", "RGBa"} or (mode == "P" and key is not None):
-        from PIL import Image
-
-        straight = image.convert("LA") if mode == "La" else image  # La has no direct way to RGBA
-        white = Image.new("RGBA", image.size, "white")
-        return np.array(Image.alpha_composite(white, straight.convert("RGBA")).convert("RGB"))
-    return np.array(image.convert("RGB"))
-
-
-def _keyed_to_rgb(image: Image.Image, key: int | tuple[int, ...], data: bytes) -> np.ndarray:
-    """A picture one of whose values is transparent: white there.
-
-    Pillow brings pixels to 8 bits, but not the key of a PNG's tRNS chunk, which is in the file's own depth.
-    """
-    if image.format == "PNG" and image.mode != "1" and data[12:16] == b"IHDR":
-        depth = data[24]  # 1, 2, 4, 8 or 16 bits a sample
-        values = key if isinstance(key, tuple) else (key,)
-        key = tuple(v >> 8 if depth == 16 else v * 255 // (2**depth - 1) for v in values)
-    rgb = np.array(image.convert("RGB"))
-    rgb[(rgb == np.array(key)).all(axis=2)] = 255
-    return rgb
-
-
-def _deep_to_rgb(image: Image.Image) -> np.ndarray:
-    """Grey of 12, 16 or 32 bits or floats to 8 bits, by the rules at the head of this module."""
-    values = np.asarray(image)
-    tags = getattr(image, "tag_v2", {})  # TIFF only
-    bits = 12 if tags.get(258) == (12,) else 16  # BitsPerSample
-    if image.mode.startswith("I;16"):
-        grey = (values >> (bits - 8)).astype(np.uint8)
-    else:
-        finite = values[np.isfinite(values)]
-        low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-        if image.mode == "I" and low >= 0 and high <= 65535:
-            grey = (values >> 8).astype(np.uint8)
-        else:
-            if image.mode == "F" and low >= 0 and high <= 1:
-                low, high = 0.0, 1.0
-            known = np.nan_to_num(values.astype(np.float64), nan=low, posinf=high, neginf=low)
-            grey = np.rint((known - low) / ((high - low) or 1.0) * 255).astype(np.uint8)
-    if tags.get(262) == 0:  # PhotometricInterpretation WhiteIsZero, which Pillow minds only up to 8 bits
-        grey = 255 - grey
-    key = image.info.get("transparency")  # of a 16-bit PNG
-    if isinstance(key, int):
-        grey[values == key] = 255
-    return np.repeat(grey[:, :, None], 3, axis=2)
-
-
-def _cmyk_to_rgb(image: Image.Image) -> Image.Image:
-    """By the embedded profile where it is one for CMYK, else plainly. Pillow has undone Adobe's inversion."""
-    from PIL import ImageCms
-
-    embedded = image.info.get("icc_profile")
-    if embedded:
-        try:
-            source: Any = ImageCms.ImageCmsProfile(BytesIO(embedded))
-            if source.profile.xcolor_space.strip() == "CMYK":
-                return _by_profile(image, source)
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass  # a damaged profile counts as none: the picture itself is sound
-    return image.convert("RGB")
-
-
-def _by_profile(image: Image.Image, source: Any) -> Image.Image:
-    from PIL import ImageCms
-
-    converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
-    assert converted is not None  # as it is only where the image itself is changed
-    return converted

@@ -7,6 +7,7 @@ import dataclasses
 import gc
 import math
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,16 +17,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from tellapart import bundle as bundles
-from tellapart import calibration, golden, judgement, metrics, preprocess, provenance, splits, store, strangers
+from tellapart import (
+    calibration,
+    calls,
+    choices,
+    decoders,
+    devices,
+    golden,
+    hosts,
+    judgement,
+    metrics,
+    provenance,
+    splits,
+    store,
+    strangers,
+)
 from tellapart import catalog as catalogs
 from tellapart.augment import Augmentation
+from tellapart.checkpoints import Keeper
 from tellapart.config import Recipe
 from tellapart.engine import Engine
-from tellapart.errors import InputError, PictureError
+from tellapart.errors import InputError, PictureError, SettingsError
 from tellapart.evaluation import Evaluation
 from tellapart.files import counted
 from tellapart.preprocess import Preprocess
 from tellapart.progress import Progress
+from tellapart.relays import Relay
 
 if TYPE_CHECKING:
     import keras
@@ -40,6 +57,7 @@ FORWARD = 2.0  # how much faster answering is than training, at least
 PACE = 0.92  # share of the time that is planned for, since speeds vary
 BATCH = 32  # pictures that the engine sees at once
 FEWEST_OF_CLASS = 100  # training pictures, however little time there is: less teaches nothing
+IN_TIME = f"{choices.IN_TIME}: training"  # what `choices` calls a pace
 MAX_EMBEDDING = 4096  # floats a picture; a network whose last layer sees more keeps none in its bundle
 
 
@@ -72,8 +90,12 @@ class Prepared:
         return {name: len(indices) for name, indices in self.sides.items()}
 
 
-def prepare(catalog: catalogs.Catalog, recipe: Recipe, *, seed: int, cache: Path, progress: Progress) -> Prepared:
+def prepare(
+    catalog: catalogs.Catalog, recipe: Recipe, *, seed: int, cache: Path, progress: Progress, tested: bool = True
+) -> Prepared:
     """Decode every picture, leave out those that do not open, and give the others their sides.
+
+    Without `tested` there is no test side, unless the pictures come with one.
 
     Raises:
         InputError: what opens is not enough to train on.
@@ -91,13 +113,13 @@ def prepare(catalog: catalogs.Catalog, recipe: Recipe, *, seed: int, cache: Path
     seen = decode(recipe.size_px)
     varied = seen if recipe.store_px == recipe.size_px else decode(recipe.store_px)
     usable = catalogs.check_usable(catalog, {**varied.failures, **seen.failures})
-    assigned = splits.assign(usable.entries, seed=seed)
+    assigned = splits.assign(usable.entries, seed=seed, **({} if tested else {"test_fraction": 0.0}))
     sides = {side: np.array(getattr(assigned, side), dtype=np.int64) for side in catalogs.SPLITS}
     dropped = [(usable.entries[i].path, reason) for i, reason in assigned.dropped]
     skipped = sorted([*((each.path, each.reason) for each in usable.skipped), *dropped])
     place = {name: i for i, name in enumerate(usable.classes)}
     labels = np.array([place[entry.label] for entry in usable.entries], dtype=np.int64)
-    for side in ("train", "test"):
+    for side in ("train", "test") if tested else ("train",):
         missing = [name for name, i in place.items() if i not in set(labels[sides[side]])]
         if missing:
             raise InputError(
@@ -125,6 +147,7 @@ def batches(prepared: Prepared, side: str, recipe: Recipe, *, seed: int, label_m
         augmentation=_augmentation(recipe) if varied else None,
         shuffle=varied,
         label_mode=label_mode,
+        spread=devices.spread(),
     )
 
 
@@ -134,7 +157,9 @@ class Pace:
 
     prepared: Prepared  # with fewer training pictures where not even one epoch over all of them fits
     recipe: Recipe  # with as many epochs as fit, at least one
-    end: float  # when training must end, so that export and evaluation are through at the deadline; `time.monotonic`
+    # When training must end, so that export and evaluation are through at the deadline; `time.monotonic`. None: never,
+    # where another training is repeated.
+    end: float | None
 
     def __str__(self) -> str:
         """In a few words."""
@@ -144,26 +169,47 @@ class Pace:
 
 
 def paced(
-    prepared: Prepared, recipe: Recipe, *, seed: int, cache: Path, deadline: float, most_epochs: int | None = None
+    prepared: Prepared,
+    recipe: Recipe,
+    *,
+    seed: int,
+    cache: Path,
+    deadline: float | None,
+    most_epochs: int | None = None,
 ) -> Pace:
     """As many epochs as the time until `deadline` allows, by the measured speed; at least one, over fewer pictures.
 
-    More than the recipe's own are taken, up to `most_epochs` where the user set it, else to `plans.MOST_EPOCHS`.
+    More than the recipe's own are taken, up to `most_epochs` where the user set it, else to `plans.MOST_EPOCHS`. What
+    is to be kept to, see `choices.given`, is taken without a look at the clock.
     """
     from tellapart import plans
 
     n_classes, counts = len(prepared.catalog.classes), prepared.counts()
-    speed = _speed(recipe, n_classes, counts["train"], cache)
-    left = PACE * (deadline - END_S - time.monotonic()) * speed  # in pictures trained on
-    most = most_epochs or plans.MOST_EPOCHS
-    epochs = max((e for e in range(1, most + 1) if _cost(counts, recipe, e) <= left), default=1)
-    recipe = recipe.override(epochs=epochs)
-    over = _cost(counts, recipe, epochs) - left
-    if over > 0:
-        n = max(counts["train"] - math.ceil(over / (recipe.full_epochs() + 1 / FORWARD)), FEWEST_OF_CLASS * n_classes)
-        prepared = _fewer(prepared, n, seed)
-    judging = sum(prepared.counts().values()) / (FORWARD * speed)
-    return Pace(prepared, recipe, deadline - END_S - judging)
+    speed = 0.0
+
+    def measured() -> str:
+        nonlocal speed
+        assert deadline is not None  # without one it is given
+        speed = _speed(recipe, n_classes, counts["train"], cache)
+        left = PACE * (deadline - END_S - time.monotonic()) * speed  # in pictures trained on
+        most, n = most_epochs or plans.MOST_EPOCHS, counts["train"]
+        epochs = max((e for e in range(1, most + 1) if _cost(counts, recipe, e) <= left), default=1)
+        over = _cost(counts, recipe, epochs) - left
+        if over > 0:
+            cost = recipe.override(epochs=epochs).full_epochs() + 1 / FORWARD
+            n = max(n - math.ceil(over / cost), FEWEST_OF_CLASS * n_classes)
+        return f"{epochs} epochs over {n} pictures"
+
+    found = choices.chosen(IN_TIME, None, cache, _is_pace, measured)
+    epochs, n = (int(number) for number in found.split()[::3])
+    prepared = _fewer(prepared, n, seed)
+    judging = 0.0 if speed == 0 else sum(prepared.counts().values()) / (FORWARD * speed)
+    end = None if deadline is None else deadline - END_S - judging
+    return Pace(prepared, recipe.override(epochs=epochs), end)
+
+
+def _is_pace(text: str) -> bool:
+    return re.fullmatch(r"[1-9]\d{0,3} epochs over [1-9]\d{0,8} pictures", text) is not None
 
 
 def epochs_until(catalog: catalogs.Catalog, recipe: Recipe, *, seed: int, cache: Path, deadline: float) -> float:
@@ -215,21 +261,35 @@ def learn(
     callbacks: Sequence[keras.callbacks.Callback],
     progress: Progress,
     end: float | None = None,
+    keeper: Keeper | None = None,
 ) -> Outcome:
     """Make the recipe's network, or take the user's `own` (with its optimizer, if `keep_optimizer`), and train it.
 
-    At `end`, on `time.monotonic`'s clock, the training ends, through or not.
+    At `end`, on `time.monotonic`'s clock, the training ends, through or not. It goes on from where `keeper` says. The
+    devices of `devices.spread` share its steps; where there are other processes, they are called to take part.
     """
     import keras
 
     from tellapart import graphs, models, objectives, speeds, training
 
     n_classes = len(prepared.catalog.classes)
-    optimizer = None
+    optimizer, spread, team = None, devices.spread(), hosts.team()
+    kept_by: Keeper | Relay | None = keeper
+    if spread is not None:
+        spread.check(recipe.batch_size)
+        if own is not None:
+            raise SettingsError(
+                f"A network of your own must be trained on one device; got {spread.n} devices. Leave devices out."
+            )
     if own is None:
         precision = speeds.choose_precision(recipe, n_classes, len(prepared.sides["train"]), cache)
+        if team is not None:
+            if team.leads:
+                calls.make(team, calls.NETWORK, _called(team, prepared, recipe, seed, precision))
+            kept_by = Relay(team, keeper)
         keras.utils.set_random_seed(seed)
-        model = models.build(recipe, n_classes, dtype=precision)
+        with devices.scope():
+            model = models.build(recipe, n_classes, dtype=precision)
     else:
         keras.utils.set_random_seed(seed)
         model, precision = own, own.dtype_policy.name
@@ -249,7 +309,25 @@ def learn(
         deadline=end,
         callbacks=callbacks,
         progress=lambda done, total, detail: progress.update("Training", done, total, detail),
+        keeper=kept_by,
     )
+
+
+def _called(team: hosts.Team, prepared: Prepared, recipe: Recipe, seed: int, precision: str) -> dict[str, Any]:
+    """What other processes need to take part in a training: see `helping`."""
+    catalog = prepared.catalog
+    sides = {side: prepared.sides[side].tolist() for side in ("train", "validation")}
+    entries = {
+        side: calls.below(team, [(catalog.entries[i].path, catalog.entries[i].content) for i in indices])
+        for side, indices in sides.items()
+    }
+    return {
+        "recipe": recipe.override(precision=precision).as_dict(),
+        "classes": list(catalog.classes),
+        "seed": seed,
+        "labels": {side: prepared.labels[indices].tolist() for side, indices in sides.items()},
+        **entries,
+    }
 
 
 def _augmentation(recipe: Recipe) -> Augmentation | None:
@@ -263,6 +341,8 @@ def pack(
 
     The numbers in the bundle are the graph's own answers to pictures as the network sees them when it is used.
     """
+    import keras
+
     from tellapart import graphs
 
     gc.collect()  # the network in training, with its optimizer and graphs, is not needed any more
@@ -295,13 +375,14 @@ def pack(
         **judged.as_dict(),
         "metrics": {side: evaluation.record() for side, evaluation in evaluations.items()},
         "training": {
-            **outcome.as_dict(),
+            **provenance.timeless(outcome.as_dict()),
             "pictures": prepared.counts(),
             "skipped": len(prepared.skipped),
             "unused": prepared.n_unused,
             "labels": prepared.labels[prepared.sides["train"]].tolist(),  # of the embeddings, as places in `classes`
         },
-        "provenance": provenance.record(prepared.catalog.fingerprint, recipe.as_dict(), seed),
+        "provenance": provenance.record(prepared.catalog.fingerprint, recipe.as_dict(), seed)
+        | {"backend": keras.backend.backend()},
     }
     bundle = bundles.make(
         manifest,
@@ -369,7 +450,7 @@ def forecast(catalog: catalogs.Catalog, recipe: Recipe, reason: str, *, cache: P
     sample = catalog.entries[:: max(n // FORECAST_PICTURES, 1)]
     for entry in sample:
         with contextlib.suppress(PictureError):  # counted and named when it is decoded for the training
-            preprocess.load(entry.path, Preprocess(recipe.store_px))
+            decoders.square(entry.path, Preprocess(recipe.store_px))
     sizes_px = {recipe.store_px, recipe.size_px}
     cores = os.cpu_count() or 1
     decode_s = (time.perf_counter() - start) / len(sample) * n * len(sizes_px) / cores

@@ -108,7 +108,7 @@ def plan(found: Catalog, chosen: dict[str, Move]) -> tuple[list[Placed], list[st
         planned[each.source, each.way] = each
     in_order = sorted(planned.values(), key=lambda each: (each.moved, each.way, each.source))
     notes = []
-    if found.layout == "table":
+    if found.layout in ("table", "shards"):
         notes.append("The copy has a folder for each class; it needs no table of labels.")
     for label in sorted({each.label for each in in_order} - set(found.classes)):
         near = difflib.get_close_matches(label, found.classes, n=1)

@@ -5,16 +5,20 @@ from __future__ import annotations
 import dataclasses
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
 
-from tellapart import networks, pictures, policies
+from tellapart import decoders, networks, policies, preprocess
+from tellapart.applications import APPLICATIONS
 from tellapart.backbones import BACKBONES
 from tellapart.catalog import Catalog
 from tellapart.config import OWN, RECIPE_NAMES, RECIPES, RIVAL, SCRATCH, TRANSFER, Recipe, Transfer, check_size
+from tellapart.decoders import Maker
 from tellapart.errors import PictureError, SettingsError
+from tellapart.files import shown
 from tellapart.policies import Augmentation
+from tellapart.recipefile import RecipeFile
 
 LOOKED_AT = 48  # pictures that `auto` opens, spread evenly over all
 TINY_PX = 40  # pictures up to this side are digits, icons, patches: a smaller network input loses nothing
@@ -66,18 +70,20 @@ class Choice:
         return dataclasses.replace(self, recipe=self.recipe.override(flip=False), reason=reason, mirroring_open=False)
 
 
-def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None = None) -> Choice:
-    """Resolve a recipe by its name ("auto" among them), with the user's own settings on top.
+def choose(catalog: Catalog, recipe: str | RecipeFile, asked: Settings, own_size_px: int | None = None) -> Choice:
+    """Resolve a recipe by its name ("auto" among them) or from a file, with the user's own settings on top.
 
     Args:
         catalog: the pictures.
-        name: one of `config.RECIPE_NAMES`; ignored for a network of the user's own.
+        recipe: one of `config.RECIPE_NAMES`, or a file that was read; ignored for a network of the user's own.
         asked: what the user set.
         own_size_px: the input side of the user's own network, where there is one.
 
     Raises:
         SettingsError: an unknown recipe, or a setting that is out of range or not this recipe's.
     """
+    file = recipe if isinstance(recipe, RecipeFile) else None
+    name = recipe if isinstance(recipe, str) else recipe.recipe
     backbone = asked.get("backbone")
     if backbone is None:
         check_size(asked.get("size"))
@@ -85,21 +91,15 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
             raise SettingsError("--download goes with --backbone NAME; got it alone. Leave it out, or name a network.")
     settings = {FIELDS.get(setting, setting): value for setting, value in asked.items() if setting not in OF_TRANSFER}
     if own_size_px is not None:
-        for setting in ("size", "conv", "dense", "dropout", "precision", *OF_TRANSFER):
-            value = asked.get(setting)
-            if value not in (None, own_size_px if setting == "size" else None):
-                raise SettingsError(
-                    f"A network of your own brings its own {setting}; got {setting} {value} as well. "
-                    f"Leave it out, or change the network."
-                )
-        recipe = OWN.override(size_px=own_size_px, store_px=own_size_px)
-        return Choice(recipe.override(**settings), f"Your own network, at {own_size_px} px.")
+        _check_of_own(asked, own_size_px)
+        own = OWN.override(size_px=own_size_px, store_px=own_size_px)
+        return Choice(own.override(**settings), f"Your own network, at {own_size_px} px.")
     if name not in RECIPE_NAMES:
-        raise SettingsError(f"--recipe must be one of {', '.join(RECIPE_NAMES)}; got {name!r}.")
+        raise SettingsError(f"--recipe must be one of {', '.join(RECIPE_NAMES)}, or FILE.toml; got {name!r}.")
     if name == "tutorial":
         _check_of_transfer(asked, "got it with tutorial")
         reason = "The tutorial's network and settings, as asked for."
-        return Choice(RECIPES[name].override(**settings), reason)
+        return Choice(_on(RECIPES[name], file).override(**settings), f"{reason}{_said(file)}")
     for setting in ("conv", "dense"):
         if asked.get(setting) is not None:
             raise SettingsError(f"--{setting} goes with --recipe tutorial; got it with {name}. Leave one of them out.")
@@ -108,23 +108,112 @@ def choose(catalog: Catalog, name: str, asked: Settings, own_size_px: int | None
     trained = [setting for setting in OF_TRAINING if asked.get(setting) is not None]
     wanted = any(asked.get(setting) not in (None, False) for setting in OF_TRANSFER)  # who names a backbone wants one
     if name == "transfer" or (name == "auto" and not trained and (wanted or not tiny)):
-        return _transfer(asked, trained, side)
+        return _transfer(asked, trained, side, file)
     _check_of_transfer(asked, "this is scratch")
     suited: dict[str, Any] = {"epochs": _epochs(catalog, SEEN_TINY if tiny else SEEN)}
     if tiny:  # smaller yet, or a small part of them, teaches little
         suited |= {"size_px": 32, "grow_from": 1.0, "policy": Augmentation(crop_scale=(0.85, 1.0))}
     suits = SCRATCH.override(**suited)
-    recipe = suits.override(**settings)
-    why = f"; 32 px suit pictures of {side} px" if tiny and recipe.size_px == suits.size_px else ""
+    resolved = _on(suits, file).override(**settings)
+    why = f"; 32 px suit pictures of {side} px" if tiny and resolved.size_px == suits.size_px else ""
     rival = RIVAL if name == "auto" and tiny and not trained else None
     augment = asked.get("augment")
     said = asked.get("flip") is not None or (augment is not None and policies.resolve(augment)[1].flip is not None)
-    return Choice(
-        recipe,
-        f"A residual network from scratch: {recipe.epochs} epochs at {recipe.size_px} px{why}.",
-        rival,
-        mirroring_open=recipe.flip and not said,
-    )
+    said = said or (file is not None and "flip" in file.settings)
+    reason = f"A residual network from scratch: {resolved.epochs} epochs at {resolved.size_px} px{why}.{_said(file)}"
+    return Choice(resolved, reason, rival, mirroring_open=resolved.flip and not said)
+
+
+def _on(base: Recipe, file: RecipeFile | None) -> Recipe:
+    """A recipe with the settings of a file, where there is one."""
+    resolved = base if file is None else file.on(base)
+    assert isinstance(resolved, Recipe)  # of its own kind
+    return resolved
+
+
+def _said(file: RecipeFile | None) -> str:
+    return "" if file is None else " Its settings are those of the recipe's file."
+
+
+def like(made: Mapping[str, Any], asked: Settings, own_size_px: int | None = None) -> Choice:
+    """The recipe of another training, from its bundle, with the user's own settings on top.
+
+    Args:
+        made: the recipe as the bundle has it.
+        asked: what the user set.
+        own_size_px: the input side of the user's own network, where there is one.
+
+    Raises:
+        SettingsError: the recipe is none of this version's, a setting is not this recipe's, or it was a network that
+            is not here.
+    """
+    name = made.get("name")
+    settings = {FIELDS.get(setting, setting): value for setting, value in asked.items() if setting not in OF_TRANSFER}
+    if name == TRANSFER.name:
+        return _transfer_like(Transfer.from_dict(dict(made)), asked)
+    recipe = Recipe.from_dict(dict(made))
+    if recipe.name == OWN.name:
+        if own_size_px is None:
+            raise SettingsError(
+                "--like must name a model whose network can be made anew; this one was trained from a network of its "
+                "author's own, whose first weights no bundle holds. Build that network and call "
+                "tellapart.train(photos, like=…, model=network)."
+            )
+        _check_of_own(asked, own_size_px)
+        settings["size_px"] = settings["store_px"] = own_size_px
+    else:
+        check_size(asked.get("size"))
+        for setting in ("conv", "dense"):
+            if asked.get(setting) is not None and recipe.name != "tutorial":
+                raise SettingsError(f"--{setting} goes with --recipe tutorial; the model to be like is of another one.")
+        _check_of_transfer(asked, f"the model to be like is of recipe {recipe.name}")
+    return Choice(recipe.override(**settings), f"As the model to be like: recipe {recipe.name}, {recipe.size_px} px.")
+
+
+def _transfer_like(recipe: Transfer, asked: Settings) -> Choice:
+    trained = [setting for setting in OF_TRAINING if asked.get(setting) is not None]
+    _check_untrained(trained)
+    backbone, size = asked.get("backbone"), asked.get("size")
+    if backbone is None:
+        backbone = recipe.backbone
+        if backbone not in BACKBONES and backbone not in APPLICATIONS:
+            raise SettingsError(
+                f"--like must name a model whose backbone is here; this one stands on the file {shown(backbone)}, of "
+                f"which a bundle keeps no path. Add --backbone and the path of that file."
+            )
+    network = networks.find(backbone, size or recipe.size_px, download=bool(asked.get("download")))
+    wish = asked.get("fine_tune")
+    _check_tunable(wish, network)
+    changed = dataclasses.replace(recipe, backbone=network.name, size_px=network.size_px)
+    if wish is not None:
+        changed = dataclasses.replace(changed, fine_tune="always" if wish else "never")
+    reason = f"As the model to be like: what a pretrained {network.name} sees at {network.size_px} px."
+    return Choice(changed, reason, network=network)
+
+
+def _check_untrained(trained: Sequence[str]) -> None:
+    if trained:
+        raise SettingsError(
+            f"--recipe transfer trains no network, so it has no {trained[0].replace('_', ' ')} to set. "
+            f"Leave it out, or take --recipe scratch."
+        )
+
+
+def _check_tunable(wish: bool | None, network: networks.Network) -> None:
+    if wish and network.name not in BACKBONES:
+        raise SettingsError(
+            f"--fine-tune goes with {', '.join(BACKBONES)}; got it with {network.name}. Leave one of them out."
+        )
+
+
+def _check_of_own(asked: Settings, own_size_px: int) -> None:
+    for setting in ("size", "conv", "dense", "dropout", "precision", *OF_TRANSFER):
+        value = asked.get(setting)
+        if value not in (None, own_size_px if setting == "size" else None):
+            raise SettingsError(
+                f"A network of your own brings its own {setting}; got {setting} {value} as well. "
+                f"Leave it out, or change the network."
+            )
 
 
 def _check_of_transfer(asked: Settings, but: str) -> None:
@@ -134,28 +223,24 @@ def _check_of_transfer(asked: Settings, but: str) -> None:
             raise SettingsError(f"--{option} goes with --recipe transfer; {but}. Leave one of them out.")
 
 
-def _transfer(asked: Settings, trained: Sequence[str], side: int) -> Choice:
-    if trained:
-        raise SettingsError(
-            f"--recipe transfer trains no network, so it has no {trained[0].replace('_', ' ')} to set. "
-            f"Leave it out, or take --recipe scratch."
-        )
+def _transfer(asked: Settings, trained: Sequence[str], side: int, file: RecipeFile | None) -> Choice:
+    _check_untrained(trained)
     SCRATCH.override(**{name: value for name, value in asked.items() if name not in Settings.__annotations__})
-    network = networks.find(
-        asked.get("backbone") or TRANSFER.backbone, asked.get("size"), download=bool(asked.get("download"))
-    )
+    base = TRANSFER if file is None else file.on(TRANSFER)
+    assert isinstance(base, Transfer)  # a file of this recipe
+    backbone, size = asked.get("backbone"), asked.get("size")
+    if backbone is None and file is not None and "size_px" in file.settings:  # else another network's own size suits
+        size = size or base.size_px
+    network = networks.find(backbone or base.backbone, size, download=bool(asked.get("download")))
     wish = asked.get("fine_tune")
-    if wish and network.name not in BACKBONES:
-        raise SettingsError(
-            f"--fine-tune goes with {', '.join(BACKBONES)}; got it with {network.name}. Leave one of them out."
-        )
+    _check_tunable(wish or (wish is None and base.fine_tune == "always"), network)
     recipe = dataclasses.replace(
-        TRANSFER,
+        base,
         backbone=network.name,
         size_px=network.size_px,
-        fine_tune="auto" if wish is None else "always" if wish else "never",
+        fine_tune=base.fine_tune if wish is None else "always" if wish else "never",
     )
-    reason = f"A classifier on what a pretrained {network.name} sees at {network.size_px} px."
+    reason = f"A classifier on what a pretrained {network.name} sees at {network.size_px} px.{_said(file)}"
     return Choice(recipe, reason, network=network)
 
 
@@ -170,11 +255,12 @@ def _epochs(catalog: Catalog, seen: int) -> int:
 def _side_px(catalog: Catalog) -> int:
     """The median longer side, px, of some pictures."""
     step = max(len(catalog.entries) // LOOKED_AT, 1)
-    sides = []
+    how, sides = preprocess.Preprocess(32), []
+    maker = Maker("tellapart.preprocess:square_and_size", {"how": how.as_dict()})
     for entry in catalog.entries[::step][:LOOKED_AT]:
         try:
-            picture = pictures.read(entry.path, at_least_px=32)
+            _, size = decoders.one(maker, entry.path, 3 * how.size_px**2 + preprocess.SIZE_BYTES)
         except PictureError:
             continue  # named with its reason when all pictures are decoded
-        sides.append(max(picture.width_px, picture.height_px))
+        sides.append(int(size.max()))
     return int(statistics.median(sides)) if sides else TINY_PX + 1

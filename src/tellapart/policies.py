@@ -206,25 +206,32 @@ def read(path: str | os.PathLike[str]) -> Augmentation:
         SettingsError: an unknown key, or a value out of range: named with the file.
         InputError: no such file, or it is no TOML.
     """
+    values = table(path, "augmentation file", like="rotation_deg = 15")
+    try:
+        return Augmentation.from_dict(values)
+    except SettingsError as error:
+        raise SettingsError(f"In {os.fspath(path)!r}, {error}") from error
+
+
+def table(path: str | os.PathLike[str], what: str, *, like: str) -> dict[str, Any]:
+    """The values in a small TOML file that a person wrote.
+
+    `what` names it, and `like` is one of its lines. Raises InputError: no such file, or it is no TOML.
+    """
     name = repr(os.fspath(path))  # one line, whatever the name
     try:
         if not os.path.isfile(path):  # a pipe would be waited for
             reason = "it is no regular file" if os.path.exists(path) else "there is none"
-            raise InputError(f"The augmentation file {name} must be a file; {reason}. Give one that exists.")
+            raise InputError(f"The {what} {name} must be a file; {reason}. Give one that exists.")
         with open(path, "rb") as file:
             content = file.read(MOST_BYTES + 1)
     except OSError as error:
         reason = (error.strerror or type(error).__name__).lower()
-        raise InputError(f"The augmentation file {name} cannot be read: {reason}. Check its permissions.") from error
+        raise InputError(f"The {what} {name} cannot be read: {reason}. Check its permissions.") from error
     try:
         if len(content) > MOST_BYTES:
             raise ValueError(f"larger than {MOST_BYTES:,} bytes")
-        values = tomllib.loads(content.decode("utf-8-sig"))
-    except ValueError as error:  # the decoder's own errors are such
-        raise InputError(
-            f"The augmentation file {name} must be TOML, lines like `rotation_deg = 15`; it is not: {error}."
-        ) from error
-    try:
-        return Augmentation.from_dict(values)
-    except SettingsError as error:
-        raise SettingsError(f"In {name}, {error}") from error
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # the decoder's own errors are such; lists in one another recur
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"The {what} {name} must be TOML, lines like `{like}`; it is not: {reason}.") from error

@@ -1,6 +1,6 @@
 """A bundle and pictures to ranked answers, in the order asked, every file accounted for.
 
-Decoding runs on threads ahead of the graph; what is under way is bounded, so that memory stays flat however many
+Decoding runs ahead of the graph, in `decoders`; what is under way is bounded, so that memory stays flat however many
 pictures there are. A few pictures are answered by `engine`, which begins soonest; many by `streams`, which is fastest,
 and may round: then what is nearly a tie is asked again in float32, so that no answer hangs on the rounding.
 """
@@ -12,21 +12,24 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from tellapart import guards, metrics, preprocess, strangers, streams
+from tellapart import addresses, decoders, engine, fetching, guards, metrics, preprocess, strangers, streams
+from tellapart.addresses import is_place
 from tellapart.bundle import Bundle
 from tellapart.cache import cache_folder
 from tellapart.cells import guarded
+from tellapart.decoders import Maker
 from tellapart.engine import EMBEDDING, LOGITS, Engine, Outputs
-from tellapart.errors import BundleError, PictureError, SettingsError
-from tellapart.files import walk
+from tellapart.errors import BundleError, SettingsError
+from tellapart.files import kind_of_place, walk
 
 BATCH = 32  # pictures the engine sees at once
+TASK = 8  # pictures that a process opens in one go
 MANY = 64  # pictures from which on the fastest way to run the graph is worth its start
 NEAR = 0.6  # lead of the first logit over the second, below which an answer by a rounding way is asked again
 NEAR_STRANGE = 0.8  # distance of a score of strangeness from its threshold, likewise; rounding moved it by 0.75 at most
@@ -39,6 +42,7 @@ class Question:
 
     path: str
     error: str | None = None  # why it cannot be asked about, where that is known already
+    content: str = ""  # SHA-256 of the bytes that are asked about, in hex; "" for whatever the file holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,7 @@ class Prediction:
     reason: str | None = None  # why it declined, in a sentence
     label_set: tuple[str, ...] | None = None  # classes among which the right one is, at the coverage that was asked for
     strangeness: float | None = None  # share of the model's own held-out pictures that are less strange, 0–1
+    worker: str | None = None  # who answered, where that was not this process
 
     @property
     def ranked(self) -> list[tuple[str, float]]:
@@ -72,12 +77,13 @@ class Prediction:
             "reason": self.reason,
             "label_set": None if self.label_set is None else list(self.label_set),
             "strangeness": self.strangeness,
+            **({} if self.worker is None else {"worker": self.worker}),
         }
 
 
 Loaded = tuple[Question, np.ndarray | str]  # pixels, uint8 (S, S, 3), or why there are none
 Row = tuple[np.ndarray, float | None]  # probabilities, float64 (C,), and a score of strangeness
-Look = Callable[[str, np.ndarray], None]  # is shown a path and its square, uint8 (S, S, 3)
+Look = Callable[[str, np.ndarray, int], None]  # is shown a path, its square, uint8 (S, S, 3), and its shorter side, px
 
 
 class Predictor:
@@ -90,6 +96,7 @@ class Predictor:
         targets: guards.Targets | None = None,
         coverage: float | None = None,
         spinning: bool = True,
+        threads: int | None = None,
     ) -> None:
         """Open the bundle's graph.
 
@@ -98,6 +105,7 @@ class Predictor:
             targets: what is asked of the answers, instead of what was asked when it was trained.
             coverage: how often, 0–1, the `label_set` of an answer is to hold the right class; None for no such sets.
             spinning: let the graph's threads keep the cores between two batches; not where others need them then.
+            threads: of the graph; None for one for each core.
 
         Raises:
             BundleError: graph and manifest do not fit each other.
@@ -110,7 +118,7 @@ class Predictor:
             raise BundleError(f"The bundle's preprocessing is not known here: {error}") from error
         self._temperature = float(bundle.manifest["temperature"])
         self._graph = bundle.members["model.onnx"]
-        self._engine = Engine(self._graph, spinning=spinning)
+        self._engine = Engine(self._graph, spinning=spinning, threads=threads)
         if self._engine.size_px != self.preprocess.size_px or self._engine.n_classes != len(self.classes):
             raise BundleError(
                 f"A bundle's graph must fit its manifest ({self.preprocess.size_px} px, {len(self.classes)} classes); "
@@ -136,7 +144,7 @@ class Predictor:
 
     def _judged(self, outputs: Outputs) -> tuple[np.ndarray, np.ndarray | None]:
         """Probabilities, float64 (B, C), and scores of strangeness, float64 (B,), if the bundle has a way to tell."""
-        probabilities = metrics.softmax(outputs.logits, self._temperature)
+        probabilities = metrics.softmax(engine.finite(outputs).logits, self._temperature)
         known = self._strangers
         return probabilities, None if known is None else known.scores(outputs.embedding, outputs.logits)
 
@@ -152,34 +160,67 @@ class Predictor:
         self, questions: Iterable[Question], *, threads: int | None = None, look: Look | None = None
     ) -> Iterator[Prediction]:
         """The answer to each question, in their order; `look` sees each picture that opens, on the decoding threads."""
-        n_threads = threads or os.cpu_count() or 1
-        with ThreadPoolExecutor(n_threads, thread_name_prefix="decode") as pool:
+        n_threads = threads or os.cpu_count() or 1  # and as many processes
+        with ThreadPoolExecutor(n_threads, thread_name_prefix="decode") as pool, fetching.by(pool):
             loaded = self._loaded(iter(questions), pool, 2 * BATCH + n_threads, look)
             first = list(itertools.islice(loaded, MANY))
             if len(first) == MANY:
                 yield from self._stream(itertools.chain(first, loaded), first)
                 return
-            for start in range(0, len(first), BATCH):
-                yield from self._answer(first[start : start + BATCH])
+            yield from self._exact(iter(first))
+
+    def way(self, first: list[Question]) -> str | None:
+        """How `answers` would run the graph, see `streams.ways`, by its first MANY questions; None for by `engine`."""
+        if len(first) < MANY:
+            return None
+        with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode") as pool:
+            sample = _pixels(self._loaded(iter(first), pool, len(first), None))
+        return self._chosen(sample) if len(sample) else None
+
+    def ready(self, way: str | None, threads: int) -> Callable[[Sequence[Question]], Iterator[Prediction]]:
+        """What `answers` does, the way chosen beforehand, for a hundred or so at once, on at most so many cores.
+
+        They are decoded first and run then, so that decoding and the graph never want the cores together.
+        """
+        stream = None if way is None else self._by(streams.required(way), threads=threads)
+
+        def answer(questions: Sequence[Question]) -> Iterator[Prediction]:
+            with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
+                loaded = list(self._loaded(iter(questions), pool, len(questions), None))
+            return self._exact(iter(loaded)) if stream is None else self._run(stream, iter(loaded))
+
+        return answer
 
     def _loaded(
         self, questions: Iterator[Question], pool: ThreadPoolExecutor, ahead: int, look: Look | None
     ) -> Iterator[Loaded]:
         """Each question with its pixels, or why there are none; `ahead` of them are under way."""
-        pending = deque((one, pool.submit(self._load, one, look)) for one in itertools.islice(questions, ahead))
+
+        def task() -> Iterator[tuple[list[Question], Future[list[np.ndarray | str]]]]:
+            if some := list(itertools.islice(questions, TASK)):
+                fetching.soon(one.path for one in some if one.error is None)
+                yield some, pool.submit(self._load, some, look)
+
+        pending = deque(each for _ in range(-(-ahead // TASK)) for each in task())
         while pending:
-            question, future = pending.popleft()
-            pending.extend((one, pool.submit(self._load, one, look)) for one in itertools.islice(questions, 1))
-            yield question, future.result()
+            some, future = pending.popleft()
+            pending.extend(task())
+            yield from zip(some, future.result(), strict=True)
 
     def _stream(self, loaded: Iterator[Loaded], sample: list[Loaded]) -> Iterator[Prediction]:
         """The answers to many, by the fastest way to run the graph."""
-        pixels = [found for _, found in sample if not isinstance(found, str)][: 2 * streams.BATCH]
-        if not pixels:  # nothing to measure on: the first of them are no pictures
-            while group := list(itertools.islice(loaded, BATCH)):
-                yield from self._answer(group)
-            return
-        stream = self._fastest(np.stack(pixels))
+        pixels = _pixels(sample)
+        if not len(pixels):  # nothing to measure on: the first of them are no pictures
+            return self._exact(loaded)
+        return self._run(self._fastest(pixels), loaded)
+
+    def _exact(self, loaded: Iterator[Loaded]) -> Iterator[Prediction]:
+        """The answers by `engine`."""
+        while group := list(itertools.islice(loaded, BATCH)):
+            yield from self._answer(group)
+
+    def _run(self, stream: streams.Stream, loaded: Iterator[Loaded]) -> Iterator[Prediction]:
+        """The answers by a stream."""
         groups: deque[list[Loaded]] = deque([[]])  # what was read, in order; each but the last has gone to the stream
 
         def batches() -> Iterator[np.ndarray]:
@@ -219,9 +260,14 @@ class Predictor:
         return [self._ranked(path, *row) for path, row in zip(paths, rows, strict=True)]
 
     def _fastest(self, sample: np.ndarray, batch: int = streams.BATCH) -> streams.Stream:
+        return self._by(self._chosen(sample), batch=batch)
+
+    def _chosen(self, sample: np.ndarray) -> str:
         name = hashlib.sha256(self._graph).hexdigest()[:16]
-        way = streams.choose(self._graph, LOGITS, sample, name, cache_folder())
-        return streams.Stream(self._graph, [LOGITS, EMBEDDING], way, batch=batch)
+        return streams.choose(self._graph, LOGITS, sample, name, cache_folder())
+
+    def _by(self, way: str, *, threads: int | None = None, batch: int = streams.BATCH) -> streams.Stream:
+        return streams.Stream(self._graph, [LOGITS, EMBEDDING], way, threads=threads, batch=batch)
 
     def _settled(self, outputs: Outputs, pixels: Sequence[np.ndarray] | np.ndarray, way: str) -> list[Row]:
         """The rows of a batch; what hangs on the rounding of a way is asked again without it."""
@@ -245,17 +291,24 @@ class Predictor:
             (lead < NEAR) | (apart < NEAR) | (np.abs(strange - self.guards.strangeness) < NEAR_STRANGE)
         )
 
-    def _load(self, question: Question, look: Look | None = None) -> np.ndarray | str:
-        """The picture's pixels, or why there are none."""
-        if question.error is not None:
-            return question.error
-        try:
-            square = preprocess.load(question.path, self.preprocess)
-        except PictureError as error:
-            return error.reason
-        if look is not None:
-            look(question.path, square)
-        return square
+    def _load(self, some: list[Question], look: Look | None = None) -> list[np.ndarray | str]:
+        """Each picture's pixels, or why there are none."""
+        asked = [one for one in some if one.error is None]
+        maker = Maker("tellapart.preprocess:square_and_size", {"how": self.preprocess.as_dict()})
+        row_bytes = 3 * self.preprocess.size_px**2 + preprocess.SIZE_BYTES
+        made = decoders.make(maker, [(one.content, [one.path]) for one in asked], row_bytes) if asked else []
+        found = dict(zip(map(id, asked), made, strict=True))
+        loaded: list[np.ndarray | str] = []
+        for one in some:
+            if one.error is not None:
+                loaded.append(one.error)
+            elif not (arrays := found[id(one)].arrays):
+                loaded.append(found[id(one)].reason)
+            else:
+                loaded.append(arrays[0])
+                if look is not None:
+                    look(one.path, arrays[0], int(arrays[1].min()))
+        return loaded
 
     def _answer(self, loaded: list[Loaded]) -> Iterator[Prediction]:
         pixels = [found for _, found in loaded if not isinstance(found, str)]
@@ -287,6 +340,12 @@ class Predictor:
         )
 
 
+def _pixels(loaded: Iterable[Loaded]) -> np.ndarray:
+    """Of the first that could be read the pixels, uint8 (N, S, S, 3), to choose a way by; N may be 0."""
+    found = [found for _, found in loaded if not isinstance(found, str)][: 2 * streams.BATCH]
+    return np.stack(found) if found else np.zeros((0, 1, 1, 3), np.uint8)
+
+
 def questions(
     paths: Iterable[str | os.PathLike[str]], *, leave_out: str | os.PathLike[str] | None = None
 ) -> Iterator[Question]:
@@ -297,23 +356,30 @@ def questions(
     """
     for path in paths:
         name = os.fspath(path)
-        if os.path.isdir(name):
+        place = addresses.given(name)
+        if is_place(place):
+            kind = kind_of_place(place)
+            if kind == "folder":
+                yield from (Question(found.path, found.reason) for found in walk(place))
+            else:
+                yield Question(place, NO_SUCH_FILE if kind is None else None)
+        elif os.path.isdir(name):
             for found in walk(name, leave_out=leave_out):
                 yield Question(found.path, found.reason)
         else:
             yield Question(name, None if os.path.lexists(name) else NO_SUCH_FILE)
 
 
-def csv_header(classes: tuple[str, ...], *, sets: bool = False) -> list[str]:
+def csv_header(classes: tuple[str, ...], *, sets: bool = False, workers: bool = False) -> list[str]:
     """The columns of `predict --csv`: path, label, probability, unknown, error, then one a class.
 
-    With `sets` the last one is the `label_set`, names with semicolons between.
+    With `sets` the `label_set` follows, names with semicolons between; with `workers` who answered is the last one.
     """
-    last = ["label_set"] if sets else []
+    last = [*(["label_set"] if sets else []), *(["worker"] if workers else [])]
     return ["path", "label", "probability", "unknown", "error", *(guarded(name) for name in classes), *last]
 
 
-def csv_row(classes: tuple[str, ...], one: Prediction, *, sets: bool = False) -> list[str]:
+def csv_row(classes: tuple[str, ...], one: Prediction, *, sets: bool = False, workers: bool = False) -> list[str]:
     """A prediction under `csv_header`.
 
     A cell that a spreadsheet would take for a formula begins with an apostrophe.
@@ -322,4 +388,5 @@ def csv_row(classes: tuple[str, ...], one: Prediction, *, sets: bool = False) ->
     probability = "" if one.probability is None else f"{one.probability:.6f}"
     unknown = "true" if one.unknown else "false"
     last = [guarded("; ".join(one.label_set or ()))] if sets else []
+    last += [guarded(one.worker or "")] if workers else []
     return [guarded(one.path), guarded(one.label or ""), probability, unknown, guarded(one.error or ""), *each, *last]

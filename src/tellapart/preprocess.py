@@ -18,6 +18,7 @@ from tellapart.errors import SettingsError
 
 VERSION = 1  # of what is done to the pixels; another number means other pixels
 MIN_SIZE_PX, MAX_SIZE_PX = 8, 1024
+SIZE_BYTES = 32  # what `square_and_size` gives beside the square, rounded up
 FITS = ("squash", "crop")
 
 
@@ -92,3 +93,15 @@ def load(source: str | os.PathLike[str] | bytes, preprocess: Preprocess) -> np.n
     """
     opener = pictures.decode if isinstance(source, bytes) else pictures.read
     return fit(opener(source, at_least_px=preprocess.size_px).pixels, preprocess)  # pyright: ignore[reportArgumentType]
+
+
+def square(data: bytes, how: dict[str, Any]) -> np.ndarray:
+    """`load` of the bytes of a file, by plain values as `Preprocess.as_dict` gives them."""
+    return load(data, Preprocess.from_dict(how))
+
+
+def square_and_size(data: bytes, how: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Likewise, with the width and height of the upright file, px, int64 (2,)."""
+    settings = Preprocess.from_dict(how)
+    picture = pictures.decode(data, at_least_px=settings.size_px)
+    return fit(picture.pixels, settings), np.array([picture.width_px, picture.height_px], np.int64)

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from tellapart import pictures, splits
+from tellapart import decoders, splits
 from tellapart.augment import permutation, vary
 from tellapart.catalog import Catalog, Entry
 from tellapart.config import Recipe
 from tellapart.errors import InputError, PictureError
 from tellapart.files import shown
-from tellapart.preprocess import Preprocess, load
+from tellapart.preprocess import Preprocess
 
 PICTURES, EPOCHS = 8, 7  # shown
 
@@ -95,10 +95,11 @@ def _in_turn(queues: list[list[int]]) -> Iterator[int]:
 
 
 def _varied(entry: Entry, index: int, recipe: Recipe, seed: int, n_epochs: int) -> Varied:
-    content = pictures.read_bytes(entry.path)
-    stored = load(content, Preprocess(recipe.store_px))[None]
+    stored = decoders.square(entry.path, Preprocess(recipe.store_px))[None]
     epochs = [
         vary(stored, recipe.policy, seed=seed, epoch=epoch, indices=np.array([index]), out_px=recipe.size_px)
         for epoch in range(n_epochs)
     ]
-    return Varied(entry.path, entry.label, index, load(content, Preprocess(recipe.size_px)), np.concatenate(epochs))
+    return Varied(
+        entry.path, entry.label, index, decoders.square(entry.path, Preprocess(recipe.size_px)), np.concatenate(epochs)
+    )

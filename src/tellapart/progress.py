@@ -21,8 +21,8 @@ class Progress:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def update(self, stage: str, done: int, total: int, detail: str = "") -> None:
-        """`done` of `total` of a stage; `detail` is one line beside the bar."""
+    def update(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
+        """`done` of `total` of a stage, None where nobody knows; `detail` is one line beside the bar."""
 
     def counted(self, stage: str, items: Iterable[T], total: int) -> Iterator[T]:
         """The items as they are, each told of as done once the next one is asked for."""
@@ -46,7 +46,7 @@ class TerminalProgress(Progress):
         self._started: dict[str, float] = {}
         self._live = sys.stderr.isatty()
 
-    def update(self, stage: str, done: int, total: int, detail: str = "") -> None:
+    def update(self, stage: str, done: int, total: int | None, detail: str = "") -> None:
         """See `Progress.update`."""
         started = self._started.setdefault(stage, time.monotonic())
         if not self._live or (stage not in self._tasks and time.monotonic() - started < SHOW_AFTER_S):

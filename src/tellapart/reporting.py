@@ -14,7 +14,7 @@ import numpy as np
 
 from tellapart import card as cards
 from tellapart import classifier as classifiers
-from tellapart import explain, explanations, outputs, pictures, preprocess, reportpage
+from tellapart import explain, explanations, outputs, reportpage
 from tellapart.classifier import Classifier, PathLike, Reading
 from tellapart.errors import PictureError
 from tellapart.evaluation import Evaluation
@@ -116,8 +116,7 @@ def looked(explainer: Explainer, how: Preprocess) -> Heat:
 
     def heat(path: str, label: int) -> np.ndarray | None:
         try:
-            square = preprocess.load(path, how)
-            picture = explanations.seen(pictures.read(path, at_least_px=explanations.SIDE_PX).pixels, how.fit)
+            square, picture = explanations.opened(path, how)
         except PictureError:
             return None
         return explain.overlay(picture, explainer.heat(square[None], [label])[0])

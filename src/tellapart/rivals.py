@@ -32,7 +32,7 @@ def ask(
 
     The first part, with which the graphs start, and the last, which was decoded beforehand, do not count.
     """
-    running = [each.answers(Question(entry.path) for entry in entries) for each in rivals]
+    running = [each.answers(Question(entry.path, content=entry.content) for entry in entries) for each in rivals]
     answers: tuple[list[Prediction], list[Prediction]] = ([], [])
     speeds: tuple[list[float], list[float]] = ([], [])
     for part, start in enumerate(range(0, len(entries), PART)):

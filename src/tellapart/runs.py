@@ -1,8 +1,8 @@
 """The log of what was trained on this machine: one line of JSON a training, which `tellapart history` lists.
 
 It lies in the user's data folder, not in the cache, which may be cleared: $TELLAPART_RUNS names another file, or is
-`off` to keep none. A line is appended in one write, so two trainings that end together do not mix theirs; the file can
-be read by its owner alone, for it has paths and commands. That it cannot be written ends no training.
+`off` to keep none. A line is appended whole, so two trainings that end together do not mix theirs; the file can be read
+by its owner alone, for it has paths and commands. That it cannot be written ends no training.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 
 import platformdirs
 
-from tellapart import provenance
+from tellapart import addresses, outputs, provenance
 from tellapart.classifier import Classifier
 from tellapart.errors import OutputError
 from tellapart.files import because, shown
@@ -68,7 +68,8 @@ def record(
             return None
         where = shown(path)
         line = json.dumps(_run(classifier, photos, output, budget), allow_nan=False).encode() + b"\n"
-        _append(path, line)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        outputs.append(path, line, mode=0o600)
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: there is no home folder
         why = because(error) if isinstance(error, OSError) else str(error)
         return (
@@ -113,7 +114,7 @@ def chosen(
     """
     every = list(reversed(log.runs))
     if photos is not None:
-        place, name = os.path.abspath(photos), photos.rstrip("/\\")
+        place, name = addresses.absolute(photos), photos.rstrip("/\\")
         every = [each for each in every if each["photos"] == place or os.path.basename(each["photos"]) == name]
     every = every if last is None else every[:last]
     if sort == "time":
@@ -152,7 +153,7 @@ def _run(
     return {
         "version": VERSION,
         "time": provenance.now(),
-        "photos": os.path.abspath(photos),
+        "photos": addresses.absolute(photos),
         "fingerprint": source["catalog_fingerprint"],  # of the pictures: same pictures and labels, same fingerprint
         "classes": len(classifier.classes),
         "pictures": training["pictures"],
@@ -173,22 +174,6 @@ def _run(
         "versions": source["versions"],
         "command": command(["tellapart", *sys.argv[1:]]) if typed else None,  # None: from Python
     }
-
-
-def _append(path: Path, line: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    number = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-    try:
-        end = os.lseek(number, 0, os.SEEK_END)
-        if end:
-            os.lseek(number, end - 1, os.SEEK_SET)
-            if os.read(number, 1) != b"\n":  # a line that a full disk cut short; ours must not go down with it
-                line = b"\n" + line
-        written = os.write(number, line)
-        if written < len(line):
-            raise OSError(28, "no space left on device")
-    finally:
-        os.close(number)
 
 
 _NEEDED: dict[str, type | tuple[type, ...]] = {

@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Unpack
 
-from tellapart import api, outputs, pictures
+from tellapart import api, decoders, outputs, thumbnails
 from tellapart.api import Options
+from tellapart.decoders import Maker
 from tellapart.errors import PictureError, SettingsError
 from tellapart.lettering import fit_text, length, wrapped, write
 from tellapart.predict import Prediction
@@ -126,7 +127,7 @@ def variants(preview: Preview) -> Image.Image:
     for row, each in enumerate(preview.pictures):
         y = top + row * step_px
         for left, pixels in zip(lefts, [each.used, *each.varied], strict=True):
-            canvas.paste(_fitted(Image.fromarray(pixels), cell_px), (left, y))
+            canvas.paste(Image.fromarray(thumbnails.fitted(pixels, cell_px)), (left, y))
         y += cell_px + round(1.3 * text_px)
         room = width - 2 * MARGIN_PX
         write(canvas, fit_text(each.label, text_px, room, bold=True), MARGIN_PX, y, text_px, INK, bold=True)
@@ -196,21 +197,10 @@ def _thumbnail(path: str, cell_px: int) -> Image.Image | str:
     if not path:
         return "pixels without a file"
     try:
-        image = Image.fromarray(pictures.read(path, at_least_px=cell_px).pixels)
+        (pixels,) = decoders.one(Maker("tellapart.thumbnails:small", {"cell_px": cell_px}), path, 3 * cell_px**2)
     except PictureError as error:
         return error.reason
-    return _fitted(image, cell_px)
-
-
-def _fitted(image: Image.Image, cell_px: int) -> Image.Image:
-    """A picture as large as it fits into a square, undistorted."""
-    from PIL import Image
-
-    scale = cell_px / max(image.size)
-    if scale >= 2:
-        return image.resize((image.width * int(scale), image.height * int(scale)), Image.Resampling.NEAREST)
-    size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
-    return image.resize(size, Image.Resampling.LANCZOS)
+    return Image.fromarray(pixels)
 
 
 def _colour(one: Prediction, truth: str | None) -> str:

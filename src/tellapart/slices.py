@@ -27,7 +27,7 @@ MOST = 50  # parts of a kind: those with the most pictures
 ALPHA = 0.05  # chance that a model which is equally good everywhere has any part called worse
 DEEPEST = 3  # folders below the class in which a division is looked for
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)  # between which numbers are cut into parts: what is unusual shows at the ends
-ABOVE_CLASS = {"classes": 1, "splits": 2, "table": 0}  # folders of a path, class among them, by layout
+ABOVE_CLASS = {"classes": 1, "splits": 2, "table": 0, "shards": 99}  # folders of a path, class among them, by layout
 FOLDER, SIZE, BRIGHTNESS = "folder", "size", "brightness"
 
 

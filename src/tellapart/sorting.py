@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from tellapart import copies, outputs
+from tellapart import copies, leftovers, outputs
 from tellapart.errors import OutputError
 from tellapart.files import because, shown
 from tellapart.predict import NO_SUCH_FILE, Prediction
@@ -34,7 +33,9 @@ class Sorter:
     """Takes answers one by one and copies their pictures. A context manager.
 
     A copy has the original's name and time of change. Where that name is taken, it gets a number: ``x-2.jpg``. It
-    appears under its name when it is complete. Of a million pictures only the names that were taken often are held.
+    appears under its name when it is complete. All are synced to the disk together, at the end: one by one would take
+    many times as long, and after a loss of power the originals are still there. Of a million pictures only the names
+    that were taken often are held.
     """
 
     def __init__(
@@ -81,7 +82,10 @@ class Sorter:
                 self._created = True
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._made:
+            with outputs.reported(self.folder):
+                outputs.sync_disk(self.folder)
         if self._created:
             with contextlib.suppress(OSError):
                 os.rmdir(self.folder)  # only where it is still empty
@@ -124,18 +128,18 @@ class Sorter:
 
     def _copy(self, source: BinaryIO, folder: str, name: str) -> str:
         place = os.path.join(self.folder, folder)
-        temporary = os.path.join(place, f".{secrets.token_hex(8)}.tmp")
+        temporary = os.path.join(place, leftovers.temporary(name))
         with outputs.reported(os.path.join(place, name)):
             self._make(folder)
             try:
                 copies.write(source, temporary)
                 for number, candidate in copies.numbered(name, self._numbers.get((folder, name), 2)):
-                    if copies.claim(temporary, os.path.join(place, candidate)):
+                    if outputs.claim(temporary, os.path.join(place, candidate)):
                         if number > REMEMBERED:
                             self._numbers[folder, name] = number + 1
                         return os.path.join(place, candidate)
             finally:
-                with contextlib.suppress(FileNotFoundError):
+                with contextlib.suppress(OSError):  # it has its name; or it goes with the next run
                     os.unlink(temporary)
         raise AssertionError("numbers have no end")
 
@@ -151,6 +155,7 @@ class Sorter:
                     f"{shown(place)} must be a folder of its own; it is a link or a file. Name another folder than "
                     f"{shown(self.folder)}."
                 ) from None
+            leftovers.sweep(place)
         self._made.add(folder)
 
 

@@ -20,6 +20,7 @@ from tellapart.config import Recipe
 ROUND_S, ROUNDS = 0.2, 4  # one look at the speed, and how many of them are taken
 WORTH_S = 15.0  # a training shorter than this is not worth measuring two formats for
 FEW = 16  # pictures a step when two formats are compared: enough for their ratio, and a quarter of the memory
+FORMATS = ("float32", "mixed_bfloat16")
 GAIN = 1.1  # bfloat16 rounds more: it has to be this much faster to be taken
 
 
@@ -62,14 +63,14 @@ def choose_precision(recipe: Recipe, n_classes: int, n_pictures: int, cache: Pat
     network = (recipe.network, recipe.size_px, recipe.channels, recipe.dense, n_classes > 2)
     training = (recipe.batch_size, recipe.optimizer, n_pictures * recipe.full_epochs())
     key = choices.key("precision", keras.backend.backend(), keras.__version__, network, training)
-    known = choices.recall(cache, key)
-    if known in ("float32", "mixed_bfloat16"):
-        return known
-    chosen = _faster(recipe, n_classes, n_pictures)
-    gc.collect()  # Keras models are full of cycles; the training to come needs their memory
-    if keep:
-        choices.record(cache, key, chosen)
-    return chosen
+
+    def measure() -> str:
+        chosen = _faster(recipe, n_classes, n_pictures)
+        gc.collect()  # Keras models are full of cycles; the training to come needs their memory
+        return chosen
+
+    about = f"precision of {recipe.network} at {recipe.size_px} px"
+    return choices.chosen(about, key, cache, FORMATS.__contains__, measure, keep=keep)
 
 
 def _faster(recipe: Recipe, n_classes: int, n_pictures: int) -> str:

@@ -4,8 +4,9 @@ A group is all pictures with the same bytes, and all entries that name the same 
 found, or the user's own, such as the pictures of one patient); it never stands on two sides. Within a class the groups
 are put in an order that comes from a keyed hash (BLAKE2b, RFC 7693) of their content, or of the first of their
 contents, and from nothing else. The test takes from the front of it, validation from the back, training the rest; so a
-picture that is added moves at most one other over each of the two boundaries, none from test to
-validation or back, and names, folders and the order of discovery play no part.
+picture that is added moves at most one other over each of the two boundaries, none from test to validation or back, and
+one leaves the test only for an added one that takes its place; names, folders and the order of discovery play no part.
+Where groups hold several pictures, whole groups move, and more of them, so that the numbers are met.
 """
 
 from __future__ import annotations

@@ -17,12 +17,10 @@ import json
 import math
 import mmap
 import os
-import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +28,13 @@ import cv2
 import numpy as np
 
 from tellapart import cache as caches
-from tellapart import pictures
+from tellapart import decoders, drafts, fetching, jobs, pictures
 from tellapart.cache import StoreInfo, cache_folder, clear, listing
-from tellapart.errors import OutputError, PictureError
+from tellapart.decoders import Maker
+from tellapart.errors import OutputError
 from tellapart.files import shown
-from tellapart.preprocess import Preprocess, load
+from tellapart.jobs import Job
+from tellapart.preprocess import Preprocess
 
 __all__ = [
     "Decoded",
@@ -97,11 +97,18 @@ class Kind:
     shape: tuple[int, ...]  # of a row
     dtype: np.dtype
     make: Callable[[Contents, int, int], Iterator[Decoded]]  # (what, threads, pictures a task) to rows, in any order
+    # What workers elsewhere do instead: "module:function", which takes the settings and `threads`, and gives a function
+    # of Contents that gives rows as `make` does.
+    afar: Job | None = None  # None for what is always made here
 
     @property
     def row_bytes(self) -> int:
         """Bytes of a row."""
         return math.prod(self.shape) * self.dtype.itemsize
+
+    def described(self) -> dict[str, Any]:
+        """What stands in the index of its stores, besides the rows: plain values."""
+        return {"recipe": self.recipe, "row": [*self.shape], "dtype": self.dtype.name}
 
     @property
     def prefix(self) -> str:
@@ -148,6 +155,7 @@ def _pixels(preprocess: Preprocess) -> Kind:
         (preprocess.size_px, preprocess.size_px, 3),
         np.dtype(np.uint8),
         lambda todo, threads, block: decode_all(todo, preprocess, threads, block),
+        made_afar(decoders.squares(preprocess), 3 * preprocess.size_px**2),
     )
 
 
@@ -165,12 +173,12 @@ def keep(
     paths: dict[str, list[str]] = {}
     for path, content in files:
         paths.setdefault(content, []).append(path)
-    # Pictures are decoded side by side; OpenCV's own threads would only fight for the same cores.
-    cv2.setNumThreads(1)
     folder = caches.pictures_folder(cache)
     caches.sweep(folder)
     for _ in range(3):
-        store = _build(paths, kind, folder, threads or _cores(), progress or (lambda done, total: None))
+        store = None
+        with contextlib.suppress(caches.VanishedError):  # somebody has cleared the cache meanwhile
+            store = _build(paths, kind, folder, threads or _cores(), progress or (lambda done, total: None))
         if store is not None:
             caches.evict(folder, keep=store.path, limit_bytes=limit)
             return store
@@ -197,6 +205,8 @@ def _build(
                 progress(len(paths), len(paths))
                 return _part(opened, paths, {}, 0)
             sources.append(opened)
+    stores = list(sources)
+    sources += drafts.taken_over(folder, kind.described())
 
     known: dict[str, int] = {}  # content -> the first of the sources that has it
     for i, source in enumerate(sources):
@@ -206,33 +216,32 @@ def _build(
     todo = [(content, paths[content]) for content in paths if content not in known]
     progress(len(known), len(paths))
 
-    contents: list[str] = []  # in the order of rows
-    failures: dict[str, str] = {}
     outside: dict[str, str] = {}  # failures of this run only
-    with _draft(folder, len(paths) * kind.row_bytes) as (draft, file):
+    with drafts.begun(folder, len(paths) * kind.row_bytes, kind.described()) as draft:
         block = max(1, min(_BLOCK_PICTURES, _BLOCK_BYTES // kind.row_bytes))
-        for i, result in enumerate(kind.make(todo, threads, block), start=1):
+        for i, result in enumerate(_made(todo, kind, threads, block), start=1):
             if result.value is not None:
-                contents.append(result.content)
-                _write(file, result.value, folder)
+                draft.write(result.value, [result.content])
             elif result.lasting:
-                failures[result.content] = result.reason
+                draft.failures[result.content] = result.reason
             else:
                 outside[result.content] = result.reason
             if i % block == 0 or i == len(todo):
                 progress(len(known) + i, len(paths))
+                draft.keep_if_due()
+        contents, failures = draft.contents, draft.failures
         n_decoded = len(contents)
         if not contents and not failures:
             # Nothing was learned: a source that has the rest needs no copy.
-            for source in sources:
+            for source in stores:
                 if source.covers(paths.keys() - outside.keys()):
                     return _part(source, paths, outside, 0)
         for i, source in enumerate(sources):
             mine = [content for content, j in known.items() if i == j]
             failures.update((c, source.failures[c]) for c in mine if c in source.failures)
-            contents.extend(_copy(source, [c for c in mine if c in source.rows], file, folder))
+            _copy(source, [c for c in mine if c in source.rows], draft)
         final = folder / (prefix + _contents_key([*contents, *failures]))
-        _finish(draft, file, final, contents, failures, kind)
+        draft.finish(final)
 
     opened = caches.open_or_remove(final)
     if opened is None:
@@ -241,6 +250,41 @@ def _build(
         if source.path != final and opened.covers([*source.rows, *source.failures]):
             caches.remove_if_possible(source.path)
     return _part(opened, paths, outside, n_decoded)
+
+
+def _made(todo: Contents, kind: Kind, threads: int, block: int) -> Iterator[Decoded]:
+    """The rows of `kind`, by workers where there are some and enough to do for them."""
+    workers = jobs.workers()
+    if workers is None or kind.afar is None or len(todo) <= jobs.BLOCK:
+        return kind.make(todo, threads, block)
+    return _by_workers(todo, kind, kind.afar, workers)
+
+
+def _by_workers(todo: Contents, kind: Kind, afar: Job, workers: jobs.Workers) -> Iterator[Decoded]:
+    row = {"shape": list(kind.shape), "dtype": kind.dtype.str}
+    settings = {"make": afar.name, "settings": dict(afar.settings), **row}
+    job = Job("tellapart.store:making", settings, jobs.some_seen(path for _, paths in todo for path in paths))
+    blocks = ({"asked": jobs.packed(todo[start : start + jobs.BLOCK])} for start in range(0, len(todo), jobs.BLOCK))
+    for done in workers.run(job, blocks):
+        told, values = jobs.unpacked(done.columns["told"]), np.asarray(done.columns["values"])
+        for (content, read, reason, lasting), value in zip(told, values, strict=True):
+            yield Decoded(content, value if read else None, reason, lasting)
+
+
+def making(make: str, settings: dict[str, Any], shape: list[int], dtype: str, threads: int) -> jobs.Doing:
+    """What a worker does with contents and their files: `told` of each, and `values` (N, …), zeros where unread."""
+    do_each = jobs.named(make)(**settings, threads=threads)
+
+    def do(columns: jobs.Columns) -> jobs.Columns:
+        told, values = [], np.zeros((len(columns["asked"]), *shape), dtype)
+        asked = [(content, paths) for content, paths in jobs.unpacked(columns["asked"])]
+        for i, one in enumerate(do_each(asked)):
+            told.append((one.content, one.value is not None, one.reason, one.lasting))
+            if one.value is not None:
+                values[i] = one.value
+        return {"told": jobs.packed(told), "values": values}
+
+    return do
 
 
 def _candidates(folder: Path, prefix: str, own_name: str) -> list[Path]:
@@ -267,51 +311,49 @@ def _part(opened: caches.Opened, contents: Iterable[str], outside: dict[str, str
 
 
 def decode_all(todo: Contents, preprocess: Preprocess, threads: int, block: int) -> Iterator[Decoded]:
-    """Decode on threads to the network's square; see `make_all`."""
-    return make_all(todo, lambda data: load(data, preprocess), threads, block)
+    """Decode to the network's square; see `make_all`."""
+    return make_all(todo, decoders.squares(preprocess), 3 * preprocess.size_px**2, threads, block)
 
 
-def make_all(todo: Contents, make: Callable[[bytes], np.ndarray], threads: int, block: int) -> Iterator[Decoded]:
-    """Make each row of a file's bytes, on threads; in the order of `todo`, with a bounded number under way.
+def make_all(todo: Contents, maker: Maker, row_bytes: int, threads: int, block: int) -> Iterator[Decoded]:
+    """Make each row of a file's bytes, in `decoders`; in the order of `todo`, with a bounded number under way.
 
-    `make` raises PictureError where it cannot.
+    `maker` makes one array of a picture, of at most `row_bytes`; `threads` processes are at it at once, with `block`
+    pictures a task.
     """
     waiting: deque[Future[list[Decoded]]] = deque()
     pool = ThreadPoolExecutor(threads, thread_name_prefix="tellapart-decode")
     try:
-        for start in range(0, len(todo), block):
-            waiting.append(pool.submit(_make_block, todo[start : start + block], make))
-            if len(waiting) >= _TASKS_PER_THREAD * threads:
+        with fetching.by(pool):
+            for start in range(0, len(todo), block):
+                fetching.soon(paths[0] for _, paths in todo[start : start + block])
+                waiting.append(pool.submit(_make_block, todo[start : start + block], maker, row_bytes))
+                if len(waiting) >= _TASKS_PER_THREAD * threads:
+                    yield from waiting.popleft().result()
+            while waiting:
                 yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _make_block(todo: Contents, make: Callable[[bytes], np.ndarray]) -> list[Decoded]:
-    return [_make(content, paths, make) for content, paths in todo]
+def made_afar(maker: Maker, row_bytes: int) -> Job:
+    """`Kind.afar` of what `make_all` makes."""
+    settings = {"maker": maker.name, "settings": dict(maker.settings), "row_bytes": row_bytes}
+    return Job("tellapart.store:makes", settings)
 
 
-def _make(content: str, paths: list[str], make: Callable[[bytes], np.ndarray]) -> Decoded:
-    """Make the row of one content from the first of its files that still holds it."""
-    reasons = []
-    for path in paths:
-        try:
-            data = pictures.read_bytes(path)
-        except PictureError as error:
-            reasons.append(error.reason if os.path.lexists(path) else "the file vanished during the run")
-            continue
-        if hashlib.sha256(data).hexdigest() != content:
-            reasons.append("the file changed during the run")
-            continue
-        try:
-            return Decoded(content, make(data))
-        except PictureError as error:
-            # Too little memory is a matter of this run, not of the picture.
-            lasting = not isinstance(error.__cause__, MemoryError)
-            return Decoded(content, None, error.reason, lasting)
-    return Decoded(content, None, reasons[0])
+def makes(
+    maker: str, settings: dict[str, Any], row_bytes: int, threads: int
+) -> Callable[[Contents], Iterator[Decoded]]:
+    """`make_all` for a worker."""
+    return lambda todo: make_all(todo, Maker(maker, settings), row_bytes, threads, _BLOCK_PICTURES)
+
+
+def _make_block(todo: Contents, maker: Maker, row_bytes: int) -> list[Decoded]:
+    return [
+        Decoded(content, made.arrays[0] if made.arrays else None, made.reason, made.lasting)
+        for (content, _), made in zip(todo, decoders.make(maker, todo, row_bytes), strict=True)
+    ]
 
 
 # --- names
@@ -320,7 +362,7 @@ def _make(content: str, paths: list[str], make: Callable[[bytes], np.ndarray]) -
 @functools.cache
 def decoder_versions() -> dict[str, str | None]:
     """A newer decoder may give other pixels, and one that was missing may read what failed before."""
-    versions: dict[str, str | None] = {"cv2": cv2.__version__}
+    versions: dict[str, str | None] = {"cv2": cv2.__version__, "pictures": str(pictures.VERSION)}
     for package in ("pillow", "simplejpeg", "pi-heif"):
         try:
             versions[package] = importlib.metadata.version(package)
@@ -334,95 +376,13 @@ def _contents_key(contents: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(contents)).encode()).hexdigest()[:16]
 
 
-# --- writing
-
-
-@contextlib.contextmanager
-def _draft(folder: Path, need_bytes: int) -> Iterator[tuple[Path, FileIO]]:
-    """A private folder with an open pixels file; gone at the end unless it was renamed."""
-    draft = folder / caches.private_name("building")
-    try:
-        with caches.reporting(folder):
-            draft.mkdir(parents=True)
-            free_bytes = shutil.disk_usage(folder).free
-            if free_bytes < need_bytes:
-                raise OutputError(
-                    f"The disk must have {-(-need_bytes // 10**6):,} MB free for the decoded pictures; that of "
-                    f"{shown(folder)} has {free_bytes // 10**6:,} MB. Free some space, or choose another "
-                    f"folder with --cache DIR."
-                )
-            # Written, not mapped: a full disk is then an error here, not a bus error that ends the process.
-            file = FileIO(draft / caches.VALUES_NAME, "x")
-        with file:
-            yield draft, file
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-
-
-def _write(file: FileIO, row: np.ndarray, folder: Path) -> None:
-    rest = np.ascontiguousarray(row).data.cast("B")
-    with caches.reporting(folder):
-        while rest:
-            rest = rest[file.write(rest) :]
-
-
-def _copy(source: caches.Opened, contents: list[str], file: FileIO, folder: Path) -> list[str]:
-    """Copy rows of another store, a few at a time; returns the contents in the order of their new rows."""
+def _copy(source: caches.Opened, contents: list[str], draft: drafts.Draft) -> None:
+    """Copy rows of another store, a few at a time."""
     contents = sorted(contents, key=source.rows.__getitem__)  # in reading order
     step = max(1, _BLOCK_BYTES // max(1, source.values[:1].nbytes))
     for start in range(0, len(contents), step):
-        rows = [source.rows[content] for content in contents[start : start + step]]
-        _write(file, source.values[rows], folder)
-    return contents
-
-
-def _finish(
-    draft: Path,
-    file: FileIO,
-    final: Path,
-    contents: list[str],
-    failures: dict[str, str],
-    kind: Kind,
-) -> None:
-    """Complete a draft and give it its name; where another process was quicker, its store is kept."""
-    index = {
-        "version": caches.STORE_VERSION,
-        "shape": [len(contents), *kind.shape],
-        "dtype": kind.dtype.name,
-        "bytes": len(contents) * kind.row_bytes,
-        "recipe": kind.recipe,
-        "contents": contents,
-        "failures": failures,
-    }
-    with caches.reporting(final.parent):
-        os.fsync(file.fileno())
-        file.close()
-        with (draft / caches.INDEX_NAME).open("x", encoding="ascii") as stream:
-            json.dump(index, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        _sync_folder(draft)
-        for _ in range(3):
-            try:
-                draft.rename(final)
-            except OSError:
-                if not final.exists():
-                    raise
-                if caches.open_or_remove(final) is not None:
-                    return
-            else:
-                _sync_folder(final.parent)
-                return
-
-
-def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows has no descriptors of folders
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        some = contents[start : start + step]
+        draft.write(source.values[[source.rows[content] for content in some]], some)
 
 
 def _cores() -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import platform
 import sys
 import time
 from collections import deque
@@ -21,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tellapart import choices, engine
-from tellapart.errors import MissingPackageError
+from tellapart.errors import ClusterError, MissingPackageError
 
 BATCH = 8  # pictures a request: more would not fit the cores' caches, and fewer would wait on each other
 OPENVINO_BF16, OPENVINO_F32, ONNXRUNTIME = "openvino bfloat16", "openvino float32", "onnxruntime float32"
@@ -95,6 +96,17 @@ def ways() -> list[str]:
     return found
 
 
+def required(way: str) -> str:
+    """The way itself. Raises ClusterError where this machine has not got it, so that answers would differ here."""
+    if way not in (here := ways()):
+        raise ClusterError(
+            f"Every worker must run the graph by {way}, as was measured to be fastest where the command was given; "
+            f"{platform.node()} has {' and '.join(here)} alone. Give the command on a machine like that one, or take "
+            f"workers of one kind."
+        )
+    return way
+
+
 def choose(graph: bytes, output: str, sample: np.ndarray, name: str, cache: Path) -> str:
     """The fastest way to run a graph on this machine, measured on `sample`, uint8 (N, S, S, 3), and kept in the cache.
 
@@ -102,13 +114,15 @@ def choose(graph: bytes, output: str, sample: np.ndarray, name: str, cache: Path
     """
     found = ways()
     key = choices.key("stream", name, sample.shape[1:], found, _versions())
-    known = choices.recall(cache, key)
-    if known in found:
-        return known
+    about = f"engine of {name.rpartition(' ')[0] or name} at {sample.shape[1]} px"
+    return choices.chosen(about, key, cache, found.__contains__, lambda: _fastest(graph, output, sample, found))
+
+
+def _fastest(graph: bytes, output: str, sample: np.ndarray, found: list[str]) -> str:
     if found == [ONNXRUNTIME]:
         return ONNXRUNTIME
     batches = [sample[i : i + BATCH] for i in range(0, len(sample), BATCH)]
-    expected, speeds = np.zeros(0), {}
+    expected, speeds = np.zeros(0), dict[str, float]()
     for way in found:
         stream = Stream(graph, [output], way)
         got = np.concatenate([values for (values,) in stream.run(batches)])
@@ -116,9 +130,7 @@ def choose(graph: bytes, output: str, sample: np.ndarray, name: str, cache: Path
             expected = got
         if np.linalg.norm(got - expected) <= CLOSE * np.linalg.norm(expected):
             speeds[way] = _speed(stream, batches)
-    fastest = max(speeds, key=speeds.__getitem__)
-    choices.record(cache, key, fastest)
-    return fastest
+    return max(speeds, key=speeds.__getitem__)
 
 
 def _speed(stream: Stream, batches: list[np.ndarray]) -> float:
@@ -158,6 +170,7 @@ class _OpenVino:
     """As many batches at once as there are cores, each on one of them."""
 
     def __init__(self, graph: bytes, outputs: tuple[str, ...], way: str, threads: int, batch: int) -> None:
+        engine.check(graph)  # ONNX Runtime's way does so by itself
         ov, core = quiet_openvino(), _core()
         model = core.read_model(graph)
         kept = [model.output(name) for name in outputs]
@@ -167,6 +180,7 @@ class _OpenVino:
             "INFERENCE_PRECISION_HINT": "bf16" if way == OPENVINO_BF16 else "f32",
             "NUM_STREAMS": str(threads),
             "INFERENCE_NUM_THREADS": str(threads),
+            "ENABLE_CPU_PINNING": "NO",  # each process would take the same cores, the first ones
         }
         compiled = core.compile_model(model, "CPU", settings)
         self.slots = threads + 1  # one more than can run, so that none has to wait for its next batch

@@ -5,14 +5,15 @@ from __future__ import annotations
 import datetime
 import itertools
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from tellapart import explanations, scoresheet
+from tellapart import explanations, repeating, scoresheet
+from tellapart.attempts import Kept
 from tellapart.bundle import Bundle
 from tellapart.cache import StoreInfo
 from tellapart.evaluation import CROSS_VALIDATION, Evaluation
@@ -24,6 +25,7 @@ from tellapart.sorting import Sorted
 
 if TYPE_CHECKING:
     from tellapart.export.exporting import Exported
+    from tellapart.packing import Packed
 
 MOST_CLASSES = 20  # that are listed
 MOST_OF_KIND = 3  # findings of a kind that are told one by one
@@ -51,6 +53,14 @@ def trained(evaluation: Evaluation, report: dict[str, Any]) -> RenderableType:
         lines.append(f"Stopped by you before epoch {plan['epochs']}: this is what was learned so far.")
     lines.append(gap(report["train_accuracy"], evaluation))
     return Group(*map(_plain, lines), scoresheet.evaluated(evaluation))
+
+
+def repeated(report: dict[str, Any]) -> list[str]:
+    """What `train --like` says of the model that it was to repeat."""
+    told = report.get("like")
+    if told is None:
+        return []
+    return repeating.lines(repeating.from_dict(told))
 
 
 def gap(train_accuracy: float, evaluation: Evaluation) -> str:
@@ -145,6 +155,17 @@ def explained(one: Written) -> Text:
     return line.append(f"{shown(why.label)} {explanations.percent(why.probability)}{near}; {shown(one.heat_map or '')}")
 
 
+def packed(done: Packed) -> str:
+    """What `pack` has written."""
+    lines = [
+        f"{counted(sum(done.counts.values()), 'picture')}, {done.n_bytes / 1e6:,.1f} MB, in "
+        f"{counted(len(done.shards), 'shard')}: {shown(done.folder)}"
+    ]
+    if done.left_out:
+        lines.append(f"{counted(done.left_out, 'file')} left out: tellapart check says which and why.")
+    return "\n".join([*lines, *done.notes])
+
+
 def copied(result: Sorted) -> str:
     """What `predict --copy-to` says at its end."""
     places = [f"{shown(name)} {n:,}" for name, n in result.copied.items()]
@@ -176,13 +197,27 @@ def described(bundle: Bundle, path: str, size_bytes: int) -> RenderableType:
         low, high = numbers["accuracy_interval"]
         rows.append((f"Accuracy, {side}", f"{numbers['accuracy']:.1%} ({low:.1%} to {high:.1%})"))
     rows += [
-        ("Made", f"{provenance['created']} on {provenance['machine']}"),
+        ("Made", f"{provenance['created']} on {provenance['machine']}{_hardware(provenance)}"),
+        *([("Chosen by measuring", _choices(provenance["choices"]))] if provenance.get("choices") else []),
         ("With", ", ".join(f"{name} {version}" for name, version in provenance["versions"].items())),
         ("Data fingerprint", provenance["catalog_fingerprint"]),
     ]
     for name, value in rows:
         table.add_row(Text(name, style="bold"), Text(shown(str(value))))
     return table
+
+
+def _hardware(provenance: Mapping[str, Any]) -> str:
+    """The processor and how many threads computed, where a bundle says so: sums hang on both."""
+    told = [str(provenance["cpu"])] if provenance.get("cpu") else []
+    if provenance.get("threads"):
+        told.append(f"{provenance['threads']} threads")
+    told += [f"{name}={value}" for name, value in dict(provenance.get("environment") or {}).items()]
+    return "".join(f", {each}" for each in told)
+
+
+def _choices(made: Any) -> str:
+    return "; ".join(f"{about}: {found}" for about, found in made.items()) if isinstance(made, dict) else str(made)
 
 
 def planned(plan: dict[str, Any]) -> RenderableType:
@@ -202,18 +237,27 @@ def planned(plan: dict[str, Any]) -> RenderableType:
     return Group(*map(_plain, lines))
 
 
-def cached(stores: Sequence[StoreInfo], folder: str) -> RenderableType:
+def cached(stores: Sequence[StoreInfo], stopped: Sequence[Kept], folder: str) -> RenderableType:
     """What `cache list` says."""
+    told: list[RenderableType] = []
+    if stopped:
+        kept = Table("Stopped training", "Recipe", "Step", "Size", "Last checkpoint", box=None)
+        for each in stopped:
+            when = datetime.datetime.fromtimestamp(each.last_used).strftime("%Y-%m-%d %H:%M")
+            when = "running now" if each.running else when
+            kept.add_row(shown(each.photos), each.recipe, f"{each.step:,}", _bytes(each.size_bytes), when)
+        scoresheet.uncut(kept)
+        told = [kept, _plain("The command of each, with --resume, goes on with it.")]
     if not stores:
-        return _plain(f"The cache {shown(folder)} holds no pictures.")
+        return Group(*told, _plain(f"The cache {shown(folder)} holds no pictures."))
     table = Table("Store", "Pictures", "Side", "Size", "Last used", box=None)
     for each in stores:
         used = datetime.datetime.fromtimestamp(each.last_used).strftime("%Y-%m-%d %H:%M")
         side = f"{each.size_px} px" if each.usable else "unfinished"
         table.add_row(each.name, f"{each.n_pictures:,}", side, _bytes(each.size_bytes), used)
     scoresheet.uncut(table)
-    total = _bytes(sum(each.size_bytes for each in stores))
-    return Group(table, _plain(f"{total} in {shown(folder)}"))
+    total = _bytes(sum(each.size_bytes for each in (*stores, *stopped)))
+    return Group(*told, table, _plain(f"{total} in {shown(folder)}"))
 
 
 def _sides(pictures: dict[str, int]) -> str:

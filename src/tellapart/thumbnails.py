@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from tellapart import pictures
+from tellapart import decoders, fetching, pictures
+from tellapart.decoders import Maker
 from tellapart.errors import PictureError
 
 SIDE_PX = 160  # the longer side, at most
@@ -47,11 +48,21 @@ def make(data: bytes, *, side_px: int = SIDE_PX) -> Thumbnail:
     Raises:
         PictureError: they cannot be decoded.
     """
-    return of_pixels(pictures.decode(data, at_least_px=side_px).pixels, side_px=side_px)
+    maker = Maker("tellapart.thumbnails:webp", {"side_px": side_px})
+    return _thumbnail(*decoders.one(maker, data, 4 * side_px**2 + 4096))
+
+
+def webp(data: bytes, side_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """A thumbnail's file, uint8 (N,), and its width and height, int64 (2,). Raises PictureError."""
+    return _webp(pictures.decode(data, at_least_px=side_px).pixels, side_px)
 
 
 def of_pixels(pixels: np.ndarray, *, side_px: int = SIDE_PX) -> Thumbnail:
     """Pixels, uint8 (H, W, 3), RGB, as a thumbnail."""
+    return _thumbnail(*_webp(pixels, side_px))
+
+
+def _webp(pixels: np.ndarray, side_px: int) -> tuple[np.ndarray, np.ndarray]:
     from PIL import Image
 
     image = Image.fromarray(pixels)
@@ -61,8 +72,31 @@ def of_pixels(pixels: np.ndarray, *, side_px: int = SIDE_PX) -> Thumbnail:
         image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
     file = io.BytesIO()
     image.save(file, "WEBP", quality=QUALITY, method=4)
-    uri = "data:image/webp;base64," + base64.b64encode(file.getvalue()).decode("ascii")
-    return Thumbnail(uri, *size)
+    return np.frombuffer(file.getvalue(), np.uint8), np.array(size, np.int64)
+
+
+def _thumbnail(file: np.ndarray, size: np.ndarray) -> Thumbnail:
+    uri = "data:image/webp;base64," + base64.b64encode(file.tobytes()).decode("ascii")
+    return Thumbnail(uri, int(size[0]), int(size[1]))
+
+
+def small(data: bytes, cell_px: int) -> np.ndarray:
+    """The bytes of a picture file as large as it fits into a square, see `fitted`. Raises PictureError."""
+    return fitted(pictures.decode(data, at_least_px=cell_px).pixels, cell_px)
+
+
+def fitted(pixels: np.ndarray, cell_px: int) -> np.ndarray:
+    """Pixels, uint8 (H, W, 3), as large as they fit into a square, undistorted."""
+    from PIL import Image
+
+    image = Image.fromarray(pixels)
+    scale = cell_px / max(image.size)
+    if scale >= 2:
+        size, how = (image.width * int(scale), image.height * int(scale)), Image.Resampling.NEAREST
+    else:
+        size = (max(round(image.width * scale), 1), max(round(image.height * scale), 1))
+        how = Image.Resampling.LANCZOS
+    return np.asarray(image.resize(size, how))
 
 
 def album(
@@ -90,7 +124,7 @@ def album(
             return "", error.reason
 
     wanted = list(dict.fromkeys(paths))
-    with ThreadPoolExecutor(THREADS, thread_name_prefix="tellapart-thumbnails") as pool:
+    with ThreadPoolExecutor(THREADS, thread_name_prefix="tellapart-thumbnails") as pool, fetching.by(pool):
         for path, (content, found) in _ahead(pool, work, wanted):
             if isinstance(found, str):
                 reasons[path] = found

@@ -249,8 +249,10 @@ def _numbers(classifier: Classifier) -> dict[str, float]:
 def _curves(classifier: Classifier) -> Iterator[tuple[int, dict[str, float]]]:
     """The learning record: an epoch or round, from 1, and its numbers."""
     rows = csv.DictReader(io.StringIO(classifier.bundle.members["history.csv"].decode()))
+    times = classifier.report.get("training", {}).get("epoch_seconds", ())
     for i, row in enumerate(rows, 1):
-        yield i, {name: float(value) for name, value in row.items() if name != "epoch" and value not in ("", None)}
+        numbers = {name: float(value) for name, value in row.items() if name != "epoch" and value not in ("", None)}
+        yield i, numbers | ({"seconds": times[i - 1]} if i <= len(times) else {})
 
 
 def _check_folder(path: PathLike) -> None:

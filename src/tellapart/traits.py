@@ -17,6 +17,7 @@ import numpy as np
 
 from tellapart import hashes, headers, pictures, store
 from tellapart.catalog import Entry
+from tellapart.decoders import Maker
 from tellapart.store import Kind, Store
 
 VERSION = 1  # of a row's meaning; another number means that all pictures are looked at again
@@ -123,13 +124,15 @@ def measure(
 
 
 def _kind() -> Kind:
+    maker = Maker("tellapart.traits:row_of")
     recipe = [VERSION, hashes.VERSION, DECODED_PX, ROW.descr, store.decoder_versions()]
     return Kind(
         f"{DECODED_PX}px-traits",
         recipe,
         (ROW.itemsize,),
         np.dtype(np.uint8),
-        lambda todo, threads, block: store.make_all(todo, row_of, threads, block),
+        lambda todo, threads, block: store.make_all(todo, maker, ROW.itemsize, threads, block),
+        store.made_afar(maker, ROW.itemsize),
     )
 
 

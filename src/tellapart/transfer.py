@@ -1,9 +1,6 @@
 """A classifier on a frozen backbone: look at as many pictures as it takes, fit a head, put both into a bundle.
 
-A good backbone needs few pictures of a class. So training pictures are looked at in rounds, each twice as large as
-the one before it, and after each the head is fitted and judged on held-out pictures. The errors that are left fall
-with about the fourth root of the number of pictures (a cautious reading of learning curves on frozen features); once
-all remaining pictures together promise less than `Transfer.enough`, the rest is left alone, and the run says so.
+How many pictures that are is decided by `sampling`.
 """
 
 from __future__ import annotations
@@ -23,40 +20,34 @@ import numpy as np
 from tellapart import (
     backbones,
     calibration,
+    choices,
     features,
     finetune,
     golden,
+    graphanswers,
     judgement,
     metrics,
     networks,
-    preprocess,
     provenance,
+    sampling,
     strangers,
 )
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
 from tellapart import head as heads
+from tellapart.attempts import Attempt
 from tellapart.config import Transfer
-from tellapart.engine import Engine
 from tellapart.errors import InputError
 from tellapart.evaluation import CROSS_VALIDATION, Evaluation
 from tellapart.files import counted
-from tellapart.looking import Looker, Sides, sides_of
+from tellapart.looking import Looker, sides_of
 from tellapart.preprocess import Preprocess
 from tellapart.progress import Progress
 
-FIRST, FIRST_OF_CLASS = 1024, 32  # pictures of the first round: at least so many, and so many of a class
-POWER = 0.25  # errors fall with the number of pictures to this power, at best
-CHUNK = 512  # pictures looked at between two looks at the clock, where there is a budget
-FIRST_CHUNK = 64  # the first of them, which tells how fast it goes
-END_S = 5.0  # to fit, judge, write and end, besides what grows with the number of pictures
 TUNED_END_S = 2.0  # to write a network of other weights, besides
 JUDGES = 0.1  # validation pictures of the user's own judge a fine-tuning from this share of the training pictures on
-FIT_SHARE = 0.1  # time to fit, as a share of the time to look
-TEST_SHARE = 0.3  # of the pictures that a budget allows, at most, for the test
 ALONE = "the only one of its class: no model that has not seen it knows the class"
 CHECKED = 16  # pictures that the finished graph answers too, to see how well it agrees with the features
-BATCH = 8  # pictures that it sees at once
 
 Told = tuple[np.ndarray, np.ndarray]  # of a side's pictures: logits, float32 (N, C), and embeddings, float16 (N, D)
 
@@ -82,12 +73,13 @@ def run(
     deadline: float | None = None,
     network: networks.Network | None = None,
     k_fold: int | None = None,
+    attempt: Attempt | None = None,
 ) -> Result:
     """Fit a head for the classes of `catalog` on the recipe's backbone, or on `network` where it is found already.
 
     `deadline` is when all must be done, on `time.monotonic`'s clock: as many pictures are looked at as it allows. With
     `k_fold` there is no test split: all pictures are looked at and learned from, and each is answered by another head,
-    which learned from the other folds.
+    which learned from the other folds. What is trained of the backbone goes on from where `attempt` has come.
 
     Raises:
         InputError: what opens is not enough to train on.
@@ -100,14 +92,18 @@ def run(
         recipe = dataclasses.replace(recipe, most=0, enough=0.0, fine_tune="never")
     with network.writer() as writer:
         look = Looker(catalog, features.Extractor(network, cache), progress)
-        if deadline is None:
-            train, fitted, rounds = _learn(catalog, recipe, sides.train, look, seed=seed)
+        in_time = deadline is not None or choices.given(sampling.LOOKED_AT) is not None
+        if not in_time:
+            train, fitted, rounds = sampling.in_rounds(catalog, recipe, sides.train, look, seed=seed)
             asked = sides.test
         else:
-            train, asked = _look_until(deadline, sides, look)
-            fitted, round_ = _fit(catalog, train, look, seed=seed)
+            train, asked = sampling.in_time(deadline, sides, look, cache)
+            fitted, round_ = sampling.fit(catalog, train, look, recipe.strength, seed=seed)
             rounds = [round_]
-        crossed = None if k_fold is None else _crossed(catalog, train, look, k_fold, seed=seed, progress=progress)
+        strength = recipe.strength
+        crossed = (
+            None if k_fold is None else _crossed(catalog, train, look, k_fold, strength, seed=seed, progress=progress)
+        )
         test, validation = look.at(asked, "test"), look.at(sides.validation, "validation")
         usable = catalogs.check_usable(catalog, look.failures)
         missing = sorted(set(usable.classes) - {catalog.entries[i].label for i in test}) if sides.test else []
@@ -117,11 +113,11 @@ def run(
                 f"Add pictures that are not copies of each other."
             )
         installed = backbones.BACKBONES.get(network.name)  # only these are trained further
-        good = deadline is None and rounds[-1]["val_accuracy"] >= finetune.GOOD
-        all_looked_at = len(train) == len(sides.train) or deadline is None
+        good = not in_time and rounds[-1]["val_accuracy"] >= finetune.GOOD
+        all_looked_at = len(train) == len(sides.train) or not in_time
         tuned, judged = finetune.Outcome(), []
         if installed and all_looked_at and recipe.fine_tune != "never" and not (good and recipe.fine_tune == "auto"):
-            job = _job(train, validation, test, fitted, look, seed=seed)
+            job = job_of(train, validation, test, fitted, look, seed=seed)
             tuned = finetune.run(
                 job,
                 installed,
@@ -130,8 +126,10 @@ def run(
                 wish=recipe.fine_tune,
                 seed=seed,
                 cache=cache,
-                deadline=None if deadline is None else deadline - END_S - TUNED_END_S,
+                deadline=None if deadline is None else deadline - sampling.END_S - TUNED_END_S,
                 progress=progress.update,
+                keeper=None if attempt is None else attempt.keeper("fine-tuning"),
+                rate=recipe.fine_tune_rate,
             )
             judged = [(*train, *validation)[i] for i in job.outside]
         head = tuned.head or fitted.head
@@ -140,13 +138,14 @@ def run(
         else:
             assert installed is not None  # nothing else is tuned
             graph = backbones.graph(installed, recipe.size_px, head, tensors=tuned.tensors)
+        gone: dict[int, str] = {}  # entries that nothing can be asked about any more, and why
         asked_of = {"train": train, "validation": validation, "test": test}
         if tuned.tensors is not None and not validation:
             asked_of["validation"] = judged
         if tuned.tensors is None:
             told = {side: _by_head(head, look.features(some)) for side, some in asked_of.items() if some}
         else:
-            told = _asked(graph, how, look, asked_of, progress)
+            told, gone = _asked(graph, how, look, asked_of, progress)
         seen = told["train"][1]
         if "validation" not in told:
             side = "validation" if test else CROSS_VALIDATION
@@ -160,16 +159,17 @@ def run(
         with ThreadPoolExecutor(1) as pool:  # Keras writes meanwhile; its own answers are the calibrated ones too
             written = pool.submit(writer.write, *_parts(head.tempered(hot), tuned))
             side = "test" if test else "train"
-            some = _evenly(list(range(len(asked_of[side]))), CHECKED)
-            exact = _exactly(graph, how, [catalog.entries[asked_of[side][i]].path for i in some])
-            fast = told[side][0][some], told[side][1][some]
+            some = sampling.evenly(list(range(len(asked_of[side]))), CHECKED)
+            again = graphanswers.exactly(graph, how, look.files([asked_of[side][i] for i in some]))
+            exact, there = (again.logits, again.embeddings), [some[i] for i in again.rows]
+            fast = told[side][0][there], told[side][1][there]
             judged_by = _judgement(told, asked_of, look, catalog.classes, fast, exact, seed=seed)
             keras_file = written.result()
         progress.update("Saving", 1, 1)
     skipped = sorted(
         [
             *((each.path, each.reason) for each in usable.skipped),
-            *((catalog.entries[i].path, reason) for i, reason in sides.dropped),
+            *((catalog.entries[i].path, reason) for i, reason in (*sides.dropped, *gone.items())),
         ]
     )
 
@@ -206,7 +206,11 @@ def run(
         "engine": look.extractor.way,
         "strength": fitted.strength,
         "precision": "float32",
-        "pictures": {"train": len(train), "validation": len(validation), "test": len(test)},
+        "pictures": {
+            "train": len(train),
+            "validation": sum(i not in gone for i in validation),
+            "test": sum(i not in gone for i in test),
+        },
         "unused": unused + unjudged,  # readable as far as known, not looked at
         "skipped": len(skipped),
         "agreement": float(np.abs(metrics.softmax(exact[0]) - metrics.softmax(fast[0])).max()),
@@ -219,7 +223,10 @@ def run(
         "preprocess": how.as_dict(),
         **judged_by.as_dict(),
         "metrics": {side: each.record() for side, each in evaluations.items()},
-        "training": {**record, "labels": look.labels(train).tolist()},  # of the embeddings, as places in `classes`
+        "training": {
+            **provenance.timeless(record),
+            "labels": look.labels(train).tolist(),
+        },  # of the embeddings, as places in `classes`
         "provenance": provenance.record(catalog.fingerprint, recipe.as_dict(), seed) | {"backbone": network.as_dict()},
     }
     bundle = bundles.make(
@@ -240,85 +247,15 @@ def run(
     return Result(golden.kept(bundle), evaluations, record["pictures"], record, reason)
 
 
-def first(catalog: catalogs.Catalog, seed: int) -> list[int]:
-    """The entries that `run` looks at in any case: those that judge, and the first to be learned from."""
-    sides = sides_of(catalog, seed)
-    return [*sides.train[: max(FIRST, FIRST_OF_CLASS * len(catalog.classes))], *sides.validation, *sides.test]
-
-
-def _learn(
-    catalog: catalogs.Catalog, recipe: Transfer, order: list[int], look: Looker, *, seed: int
-) -> tuple[list[int], heads.Fit, list[dict[str, float]]]:
-    """Rounds of looking and fitting: the pictures used, the last fit, and a row a round."""
-    n_classes, rounds, used, start = len(catalog.classes), [], [], 0
-    order = order[: recipe.most or None]
-    n = max(FIRST, FIRST_OF_CLASS * n_classes)
-    while True:
-        n = len(order) if n > 0.75 * len(order) else n  # a last small step would only cost time
-        used += look.at(order[start:n], "training")
-        start = n
-        if n < len(order) and len(np.unique(look.labels(used))) < n_classes:
-            n *= 2
-            continue
-        fitted, row = _fit(catalog, used, look, seed=seed)
-        rounds.append({**row, "epoch": len(rounds) + 1})
-        n_held_out = len(fitted.held_out)
-        errors = (1 - row["val_accuracy"]) * n_held_out
-        expected = (errors + 1) / (n_held_out + 2)  # what so few errors are evidence of (Laplace)
-        if n >= len(order) or expected * (1 - (n / len(order)) ** POWER) < recipe.enough:
-            return used, fitted, rounds
-        n *= 2
-
-
-def _look_until(deadline: float, sides: Sides, look: Looker) -> tuple[list[int], list[int]]:
-    """The training pictures looked at in the time there is, and the test pictures that there is time left for."""
-    start = time.monotonic()
-    used = look.at(sides.train[:FIRST_CHUNK], "training")
-    began = time.monotonic()  # what came before has the backbone's start in it
-    used += look.at(sides.train[FIRST_CHUNK : 2 * FIRST_CHUNK], "training")
-    done = min(2 * FIRST_CHUNK, len(sides.train))
-    each_s = (time.monotonic() - began) / FIRST_CHUNK
-    n_all = (deadline - END_S - start) / max(each_s, 1e-6)
-    n_judges = len(sides.test) + len(sides.validation)
-    test = sides.test
-    if n_judges > TEST_SHARE * n_all:
-        keep = max(int(TEST_SHARE * n_all) - len(sides.validation), len(set(look.labels(sides.test))))
-        test = _evenly(sides.test, keep)
-    while done < len(sides.train):
-        each_s = (time.monotonic() - began) / (done - FIRST_CHUNK)
-        left = deadline - END_S - time.monotonic() - each_s * (len(test) + len(sides.validation))
-        n = min(CHUNK, int(left / (each_s * (1 + FIT_SHARE))))
-        if n < 1:
-            break
-        used += look.at(sides.train[done : done + n], "training")
-        done += n
-    return used, test
-
-
-def _evenly(indices: list[int], n: int) -> list[int]:
-    """`n` of them, spread evenly."""
-    return [indices[i * len(indices) // n] for i in range(min(n, len(indices)))]
-
-
-def _fit(catalog: catalogs.Catalog, used: list[int], look: Looker, *, seed: int) -> tuple[heads.Fit, dict[str, float]]:
-    """Fit the head to pictures that were looked at; a row of the learning curve."""
-    start = time.perf_counter()
-    catalogs.check_usable(catalog, look.failures)
-    labels = look.labels(used)
-    fitted = heads.fit(look.features(used), labels, len(catalog.classes), seed=seed, groups=look.groups(used))
-    held_out = labels[fitted.held_out]
-    return fitted, {
-        "epoch": 1,
-        "pictures": len(used),
-        "accuracy": fitted.train_accuracy,
-        "val_loss": metrics.log_loss(fitted.answers, held_out),
-        "val_accuracy": metrics.accuracy(fitted.answers, held_out),
-        "seconds": round(time.perf_counter() - start, 3),
-    }
-
-
 def _crossed(
-    catalog: catalogs.Catalog, used: list[int], look: Looker, n_folds: int, *, seed: int, progress: Progress
+    catalog: catalogs.Catalog,
+    used: list[int],
+    look: Looker,
+    n_folds: int,
+    strength: float | None,
+    *,
+    seed: int,
+    progress: Progress,
 ) -> heads.Crossed:
     """What heads that did not learn from a picture say of it, for all that were looked at."""
     return heads.cross_validated(
@@ -328,19 +265,12 @@ def _crossed(
         n_folds,
         seed=seed,
         groups=look.groups(used),
+        strength=strength,
         progress=lambda done, total: progress.update("Cross-validating", done, total, "folds"),
     )
 
 
-def _exactly(graph: bytes, how: Preprocess, paths: Sequence[str]) -> Told:
-    """What the finished graph says of pictures without rounding."""
-    pixels = np.stack([preprocess.load(path, how) for path in paths])
-    engine, batches = Engine(graph), range(0, len(pixels), BATCH)
-    outputs = [engine.run(pixels[start : start + BATCH]) for start in batches]
-    return np.concatenate([each.logits for each in outputs]), np.concatenate([each.embedding for each in outputs])
-
-
-def _job(
+def job_of(
     train: list[int], validation: list[int], test: list[int], fitted: heads.Fit, look: Looker, *, seed: int
 ) -> finetune.Job:
     """Who learns and who judges in fine-tuning: the user's own validation pictures where there are enough."""
@@ -399,17 +329,27 @@ def _judgement(
 
 def _asked(
     graph: bytes, how: Preprocess, look: Looker, sides: dict[str, list[int]], progress: Progress
-) -> dict[str, Told]:
-    """What a tuned graph says of each side that has pictures."""
-    every = [i for some in sides.values() for i in some]
-    way = look.extractor.way
+) -> tuple[dict[str, Told], dict[int, str]]:
+    """What a tuned graph says of each side that has pictures; entries that are gone leave `sides`, with their reasons.
+
+    Raises:
+        InputError: nothing of a side is left.
+    """
+    every, way = [i for some in sides.values() for i in some], look.extractor.way
     assert way is not None
-    logits, embedded = finetune.ask(
+    answers = graphanswers.quickly(
         graph, way, how, look.files(every), lambda done, total: progress.update("Evaluating", done, total)
     )
-    ends = np.cumsum([len(some) for some in sides.values()])[:-1]
-    parts = zip(sides, np.split(logits, ends), np.split(embedded, ends), strict=True)
-    return {side: (rows, seen) for side, rows, seen in parts if len(rows)}
+    told, end = {}, 0
+    for side, some in sides.items():
+        start, end = end, end + len(some)
+        these = (answers.rows >= start) & (answers.rows < end)
+        if some and not these.any():
+            raise graphanswers.moved(look.files(some)[0][0], answers.lost[start])
+        if some:
+            told[side] = answers.logits[these], answers.embeddings[these]
+            sides[side] = [every[i] for i in answers.rows[these]]
+    return told, {every[i]: reason for i, reason in answers.lost.items()}
 
 
 def _reason(
@@ -445,8 +385,10 @@ def forecast(
     counts = {"train": len(sides.train), "validation": len(sides.validation), "test": len(sides.test)}
     network = network or networks.find(recipe.backbone, recipe.size_px)
     extractor = features.Extractor(network, cache)
-    rate = extractor.speed([(catalog.entries[i].path, catalog.entries[i].content) for i in sides.train[:FIRST_CHUNK]])
+    tried = [catalog.entries[i] for i in sides.train[: sampling.FIRST_CHUNK]]
+    rate = extractor.speed([(entry.path, entry.content) for entry in tried])
     n = sum(counts.values())
+    total_s = (1 + sampling.FIT_SHARE) * n / rate + sampling.END_S
     return {
         "recipe": recipe.as_dict(),
         "reason": reason,
@@ -455,7 +397,7 @@ def forecast(
         "pictures": counts,
         "skipped": [{"path": each.path, "reason": each.reason} for each in catalog.skipped],
         "notes": list(catalog.notes),
-        "seconds": {"decode": 0.0, "train": round(n / rate, 1), "total": round((1 + FIT_SHARE) * n / rate + END_S, 1)},
+        "seconds": {"decode": 0.0, "train": round(n / rate, 1), "total": round(total_s, 1)},
         "disk_bytes": {
             "cache": 2 * n * network.n_features,
             "bundle": 2 * extractor.graph_bytes + 2 * len(sides.train) * network.n_features,

@@ -15,8 +15,9 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from tellapart import hashes, likeness, neighbours, pictures
+from tellapart import decoders, hashes, likeness, neighbours, pictures
 from tellapart.catalog import Catalog
+from tellapart.decoders import Maker
 from tellapart.errors import PictureError
 
 SIDE = 64  # px, at which two pictures are compared from disk
@@ -160,8 +161,13 @@ class _Judge:
         return likeness.compare(picture, self._thumbnails[second], refine=False)
 
     def _read(self, place: int) -> np.ndarray:
-        pixels = pictures.read(self._paths[place], at_least_px=SIDE).pixels
-        return cv2.cvtColor(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+        return decoders.one(Maker("tellapart.twins:grey"), self._paths[place], SIDE**2)[0]
+
+
+def grey(data: bytes) -> np.ndarray:
+    """The bytes of a file squashed to a square, in grey, uint8 (SIDE, SIDE). Raises PictureError."""
+    pixels = pictures.decode(data, at_least_px=SIDE).pixels
+    return cv2.cvtColor(cv2.resize(pixels, (SIDE, SIDE), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
 
 
 def _z(score: float) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tellapart import catalog as catalogs
-from tellapart import preprocess
+from tellapart import decoders, preprocess
 from tellapart.bundle import Bundle
 from tellapart.errors import InputError, PictureError
 from tellapart.files import shown
@@ -75,7 +75,7 @@ def halves(
     skipped = [(each.path, each.reason) for each in catalog.skipped]
     for entry in progress.counted("Decoding", (*shows, *judges), len(shows) + len(judges)):
         try:
-            squares[entry.path] = preprocess.load(entry.path, how)
+            squares[entry.path] = decoders.square(entry.path, how)
         except PictureError as error:
             skipped.append((entry.path, error.reason))
     shows, judges = ([e for e in some if e.path in squares] for some in (shows, judges))

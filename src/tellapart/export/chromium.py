@@ -13,7 +13,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -21,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tellapart import tempfolders
 from tellapart.errors import ExportError, MissingPackageError
 from tellapart.files import because, shown
 
@@ -101,7 +101,8 @@ def posted(browser: str, site: Site, start: str, *, longest_s: float = LONGEST_S
     Raises:
         ExportError: the browser does not run, or nothing came in time.
     """
-    with _server(site) as answer, _profile() as profile:
+    with _server(site) as answer, tempfolders.private("browser") as folder:
+        profile = os.fspath(folder)
         address = f"http://{answer.host}{answer.below}{start}?to={answer.below}{ANSWER}"
         with _running(browser, profile, address) as (process, said):
             ends = time.monotonic() + longest_s
@@ -118,11 +119,6 @@ def posted(browser: str, site: Site, start: str, *, longest_s: float = LONGEST_S
                         f"Nothing was written. Try on a machine with less to do."
                     )
         return answer.body
-
-
-def _profile() -> tempfile.TemporaryDirectory[str]:
-    # A browser may still write its last files while its profile is being removed.
-    return tempfile.TemporaryDirectory(prefix="tellapart-", ignore_cleanup_errors=True)
 
 
 class _Server(ThreadingHTTPServer):

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import secrets
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -94,17 +92,17 @@ def export(
     if quantize and calibrate is not None:
         shows, judges = calibrating.halves(calibrate, bundle, said, dict(reading or {}), thresholds)
     answers = getattr(module, "answers", gate.by_sample)
-    aside = target.with_name(f".{target.name[:50]}.{secrets.token_hex(4)}.tmp")
-    try:
-        quantized: dict[str, Any] | None = None
-        agreement = None
+    quantized: dict[str, Any] | None = None
+    agreement = None
+    with outputs.whole_folder(target) as aside:
         # What is rounded shows small differences of the resize no more, so the same is checked in float32 before.
         for calibration in [None] if shows is None else [None, shows]:
-            shutil.rmtree(aside, ignore_errors=True)
             with outputs.reported(folder):
+                shutil.rmtree(aside)
                 aside.mkdir()
             said.update("Writing", 0, 1)
-            written = _written(module, bundle, aside, calibration, known)
+            with outputs.reported(folder):
+                written = _written(module, bundle, aside, calibration, known)
             said.update("Writing", 1, 1)
             with outputs.reported(folder):
                 sidecar.write(aside, bundle, known, written, guards=thresholds, golden=golden, quantized=None)
@@ -116,11 +114,8 @@ def export(
             quantized = _judged(aside, bundle, shows, judges, answers, max_loss)
             with outputs.reported(folder):
                 sidecar.write(aside, bundle, known, written, guards=thresholds, golden=golden, quantized=quantized)
-        sizes = {name: (aside / name).stat().st_size for name in sidecar.files(aside)}
         with outputs.reported(folder):
-            _renamed(aside, target)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
+            sizes = {name: (aside / name).stat().st_size for name in sidecar.files(aside)}
     return Exported(os.fspath(folder), to, sizes, agreement, quantized, () if shows is None else shows.skipped)
 
 
@@ -133,9 +128,8 @@ def _written(
 ) -> formats.Written:
     """What a format's module writes; what its converter says against a network becomes an ExportError."""
     try:
-        with outputs.reported(aside):
-            return module.write(bundle, aside, calibration=shows)
-    except TellapartError:
+        return module.write(bundle, aside, calibration=shows)
+    except (TellapartError, OSError):
         raise
     except Exception as error:  # the converters' own exceptions have no common base
         raise ExportError(
@@ -234,20 +228,3 @@ def _judged(
         "answered_after": float(np.mean([not row["unknown"] for row in rows])),
         "probability_moved": {"mean": float(apart.mean()), "most": float(apart.max())},
     }
-
-
-def _renamed(aside: Path, target: Path) -> None:
-    """Give a finished folder its name; what stood there is gone only when the new one stands."""
-    old = None
-    if os.path.lexists(target):
-        old = aside.with_name(f"{aside.name}.old")
-        target.rename(old)
-    try:
-        aside.rename(target)
-    except OSError:
-        if old is not None:
-            old.rename(target)
-        raise
-    if old is not None:
-        with contextlib.suppress(OSError):
-            shutil.rmtree(old)

@@ -10,7 +10,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from tellapart import preprocess
+from tellapart import preprocess, tempfolders
 from tellapart.bundle import Bundle
 from tellapart.errors import ExportError
 from tellapart.export.sidecar import SAMPLE
@@ -74,7 +73,7 @@ def check(
 
 def asked(folder: Path, pictures: Sequence[np.ndarray], answers: Answers) -> list[dict[str, Any]]:
     """What a folder says of pictures, uint8 (H, W, 3), in order; they are given to it as PNG files."""
-    with tempfile.TemporaryDirectory(prefix="tellapart-") as kept:
+    with tempfolders.private() as kept:
         paths = [Path(kept, f"{i:05d}.png") for i in range(len(pictures))]
         for path, pixels in zip(paths, pictures, strict=True):
             path.write_bytes(png(pixels))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tellapart import strangers
+from tellapart import kerasmodels, strangers
 from tellapart.bundle import Bundle
 from tellapart.export.calibrating import Calibration
 from tellapart.export.formats import Written
@@ -20,6 +20,7 @@ NOTES = (
 def write(bundle: Bundle, folder: Path, *, calibration: Calibration | None) -> Written:
     """Write the network and, where the bundle has them, the arrays."""
     assert calibration is None  # there is no int8 of it
+    kerasmodels.of_bundle(bundle.members["model.keras"])  # who gets the folder opens it by Keras' own loader
     names = [FILE]
     (folder / FILE).write_bytes(bundle.members["model.keras"])
     if strangers.MEMBER in bundle.members:

@@ -20,7 +20,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tellapart import preprocess, strangers
+from tellapart import engine, preprocess, strangers
 from tellapart.bundle import Bundle
 from tellapart.engine import EMBEDDING, FEATURE_MAP, LOGITS
 
@@ -42,7 +42,11 @@ def build(bundle: Bundle, *, resize: bool = True, feature_map: bool = False) -> 
     Returns:
         A checked model. Input: `pictures`. Outputs: `probabilities` float32 (B, C), `score` float32 (B,) where the
         bundle can tell strangers, `logits` float32 (B, C), `embedding` float32 (B, D), and `feature_map` if asked for.
+
+    Raises:
+        BundleError: the bundle's graph is none that a runtime can be given.
     """
+    engine.check(bundle.members["model.onnx"])  # not every runtime that this is written for checks it
     model = onnx.load_from_string(bundle.members["model.onnx"])
     graph = model.graph
     how = preprocess.Preprocess.from_dict(bundle.manifest["preprocess"])

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from tellapart import bundle as bundles
-from tellapart import engine, golden, metrics, preprocess, strangers
+from tellapart import engine, golden, metrics, preprocess, strangers, tempfolders
 from tellapart.bundle import Bundle
 from tellapart.engine import Engine
 from tellapart.export.calibrating import Calibration
@@ -74,7 +73,7 @@ def _graphs(graph: bytes, squares: np.ndarray) -> Iterator[bytes]:
     import onnx
 
     quantization = _quantization()
-    with tempfile.TemporaryDirectory(prefix="tellapart-") as folder, _silent():
+    with tempfolders.private() as folder, _silent():
         source = Path(folder, "float32.onnx")
         model = onnx.shape_inference.infer_shapes(onnx.load_from_string(graph))
         for i, node in enumerate(model.graph.node):

@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from tellapart import bundle as bundles
-from tellapart import golden, strangers
+from tellapart import golden, kerasmodels, strangers, tempfolders
 from tellapart.errors import ExportError
 from tellapart.files import shown
 from tellapart.preprocess import Preprocess, fit
@@ -46,12 +45,12 @@ def written(bundle: bundles.Bundle, kind: str, path: Path, squares: np.ndarray |
     Raises:
         ExportError: TensorFlow cannot write the network.
     """
-    with tempfile.TemporaryDirectory(prefix="tellapart-") as kept:
+    with tempfolders.private() as kept:
         bundles.write(bundle, Path(kept, "model.tellapart"))
         if squares is not None:
             np.save(Path(kept, "squares.npy"), squares)
-        environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "TMPDIR": kept}
-        command = [sys.executable, "-m", __name__, kind, kept, str(path.absolute())]
+        environment = {**os.environ, "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "TMPDIR": str(kept)}
+        command = [sys.executable, "-m", __name__, kind, str(kept), str(path.absolute())]
         done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True)
     if done.returncode:
         said = [line for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()][-1:]
@@ -64,12 +63,9 @@ def written(bundle: bundles.Bundle, kind: str, path: Path, squares: np.ndarray |
 def main(kind: str, kept: str, path: str) -> None:
     """What the process does: `kept` is the folder with the bundle and the squares."""
     bundle = bundles.read(Path(kept, "model.tellapart"))
-    import keras
     import tensorflow as tf
 
-    network = Path(kept, "model.keras")
-    network.write_bytes(bundle.members["model.keras"])
-    answers, variables = _answering(keras.saving.load_model(network, compile=False, safe_mode=True), bundle)
+    answers, variables = _answering(kerasmodels.of_bundle(bundle.members["model.keras"]), bundle)
     if kind == SAVED_MODEL:
         _save(answers, variables, bundle, path)
         return

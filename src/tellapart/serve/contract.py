@@ -251,7 +251,7 @@ _ERRORS = {
     421: "The Host is not one of this service.",
     422: "The body is not what it must be, or no picture in it can be opened within the limits.",
     500: "Something went wrong that should not.",
-    503: "The queue is full, the deadline has passed, or the service is not ready. See Retry-After.",
+    503: "The queue is full, the deadline has passed, no picture can be opened now, or not ready. See Retry-After.",
 }
 _RETRY = {"Retry-After": {"description": "Seconds after which to ask again.", "schema": {"type": "integer"}}}
 

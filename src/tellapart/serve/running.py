@@ -71,6 +71,7 @@ def run(
             max_pixels=limits.max_pixels,
             memory_bytes=limits.decoder_bytes,
             on_end=lambda why: _decoder_ended(counters, log, why),
+            on_failure=lambda message: log.write("warning", message=message),
         )
         try:
             models = served.Models(wanted, max_batch=limits.max_batch, hooks=_hooks(counters, log))

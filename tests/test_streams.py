@@ -41,12 +41,20 @@ def test_batches_come_back_in_order_whatever_their_size(graph, way):
 def test_no_thread_is_held_to_a_core(graph, way):
     """Each of several processes would hold its first thread to the first core, and all would share that one."""
     whole = os.sched_getaffinity(0)
-    before = {task: os.sched_getaffinity(int(task.name)) for task in Path("/proc/self/task").iterdir()}
+    before = cores_of_threads()
     stream = streams.Stream(graph, ["embedding"], way, threads=1)
     for _ in stream.run([pixels(8)] * 50):  # while they are at work: a runtime lets go at the end
-        for task in Path("/proc/self/task").iterdir():
-            with contextlib.suppress(ProcessLookupError):  # it has ended
-                assert os.sched_getaffinity(int(task.name)) == before.get(task, whole)
+        for thread, cores in cores_of_threads().items():
+            assert cores == before.get(thread, whole)
+
+
+def cores_of_threads() -> dict[int, set[int]]:
+    """The cores that each thread of this process may have."""
+    found = {}
+    for task in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            found[int(task.name)] = os.sched_getaffinity(int(task.name))
+    return found
 
 
 @pytest.mark.parametrize("way", streams.ways())

@@ -68,7 +68,6 @@ class RayWorkers:
             compute=data.ActorPoolStrategy(min_size=1, max_size=n, initial_size=n),
             num_cpus=self.cores,
         )
-        seen: set[str] = set()
         try:
             tables: Any = done.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
             for table in tables:
@@ -77,12 +76,12 @@ class RayWorkers:
                     raise ClusterError(told[WRONG].decode())
                 if not len(table):
                     continue
-                seen.add(told[b"worker"].decode())
                 yield Done(_columns(table), told[b"worker"].decode())
+            again = ray.get(tally.again.remote())
         except exceptions.RayError as error:
             raise ClusterError(_why(error)) from error
-        if len(seen) > n:
-            self._note(f"{len(seen) - n} of {n} workers ended midway; others took over what they were at.")
+        if again:
+            self._note(f"{'A' if again == 1 else f'{again} times a'} worker ended midway; another took over its block.")
 
 
 class _Tally:
@@ -95,6 +94,10 @@ class _Tally:
         """Whether it may be begun once more."""
         self._begun[block] += 1
         return self._begun[block] <= self._tries
+
+    def again(self) -> int:
+        """How often a block was begun that had been begun before."""
+        return self._begun.total() - len(self._begun)
 
 
 class _Worker:

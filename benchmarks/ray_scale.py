@@ -85,7 +85,8 @@ def scaling(model: Path, paths: list[Path], rounds: int) -> None:
             else:
                 with rayworkers.at_work("ray", workers=n) as crew:
                     assert crew is not None
-                    rows, seconds, total, computed = timed(afar.answers(bundle, crew, asked), len(asked))
+                    answers = afar.answers(bundle, Predictor(bundle), crew, asked)
+                    rows, seconds, total, computed = timed(answers, len(asked))
                 held = jobs.BLOCK  # come together
                 for one, other in zip(rows, expected, strict=True):
                     same = (one.path, one.label, one.unknown, one.error) == (

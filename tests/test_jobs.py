@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tellapart import afar, api, contents, jobs, networks, store, streams
+from tellapart import afar, api, contents, jobs, networks, slices, store, streams
 from tellapart.bundle import Bundle
 from tellapart.bundle import read as read_bundle
 from tellapart.classifier import Classifier
@@ -49,7 +50,7 @@ def test_rows_are_those_of_one_machine(trained: Classifier, many: Path) -> None:
     asked = [*questions([many]), Question("gone.jpg", NO_SUCH_FILE)]
     expected = list(trained.predictor.answers(asked))
     workers = Here()
-    got = list(afar.answers(trained.bundle, workers, asked))
+    got = list(afar.answers(trained.bundle, trained.predictor, workers, asked))
     assert workers.sizes == [jobs.BLOCK, len(asked) - jobs.BLOCK]
     assert [one.worker for one in got] == ["worker 0"] * jobs.BLOCK + ["worker 1"] * (len(asked) - jobs.BLOCK)
     assert {one.error for one in got} >= {None, NO_SUCH_FILE}
@@ -67,7 +68,7 @@ def test_rows_are_those_of_one_machine(trained: Classifier, many: Path) -> None:
 def test_targets_and_sets_of_classes_go_along(trained: Classifier, many: Path) -> None:
     asked = list(questions([many / "squares"]))[:10]
     predictor = Predictor(trained.bundle, targets=Targets(answer=0.5), coverage=0.9)
-    got = list(afar.answers(trained.bundle, Here(), asked, targets=Targets(answer=0.5), coverage=0.9))
+    got = list(afar.answers(trained.bundle, predictor, Here(), asked))
     for one, other in zip(got, predictor.answers(asked), strict=True):
         assert (one.label, one.unknown, one.label_set) == (other.label, other.unknown, other.label_set)
         assert one.label_set
@@ -78,9 +79,9 @@ def test_the_way_to_run_the_graph_is_chosen_once_and_kept_to(trained: Classifier
     chosen = []
     monkeypatch.setattr(streams, "choose", lambda *_: chosen.append(1) or streams.ONNXRUNTIME)
     workers = Here()
-    next(iter(afar.answers(trained.bundle, workers, asked)))
+    next(iter(afar.answers(trained.bundle, trained.predictor, workers, asked)))
     assert [job.settings["way"] for job in workers.jobs] == [streams.ONNXRUNTIME]
-    next(iter(afar.answers(trained.bundle, workers, asked[: MANY - 1])))  # as few are answered on one machine: exactly
+    next(iter(afar.answers(trained.bundle, trained.predictor, workers, asked[: MANY - 1])))  # few: exactly
     assert workers.jobs[-1].settings["way"] is None
     assert chosen == [1]
 
@@ -95,7 +96,7 @@ def test_a_bundle_that_was_damaged_on_its_way_answers_nothing(bundle_path: Path)
     bundle = read_bundle(bundle_path)
     members = {"model.onnx": bundle.members["model.onnx"][:-1] + b"!"}
     with pytest.raises(BundleError, match=r"damaged on its way: its model\.onnx"):
-        afar.answering(bundle.manifest, members, None, None, None, threads=1)
+        afar.answering(bundle.manifest, members, None, None, False, None, threads=1)
     assert isinstance(bundle, Bundle)
 
 
@@ -155,6 +156,34 @@ def test_a_check_finds_the_same(many: Path, tmp_path: Path) -> None:
         got = api.check(many, quick=True, cache=tmp_path / "other", progress=False).as_dict()
     assert [job.settings["settings"]["maker"] for job in workers.jobs] == ["tellapart.traits:row_of"]
     assert got | {"seconds": 0} == expected | {"seconds": 0}
+
+
+def test_an_evaluation_finds_the_same(trained: Classifier, many: Path) -> None:
+    asked = trained.with_targets(answer=0.6)
+    expected, workers = asked.evaluate(many), Here()
+    with jobs.given_to(workers):
+        got = asked.evaluate(many)
+    assert [job.name for job in workers.jobs] == ["tellapart.afar:answering"]
+    assert slices.BRIGHTNESS in {each.by for each in expected.slices}
+    assert got.slices == expected.slices
+    assert got.declined == expected.declined
+    assert _rounded(got.as_dict()) == _rounded(expected.as_dict())
+
+
+def _rounded(told: Any) -> Any:
+    """With numbers to as many digits as another way to run the graph keeps."""
+    if isinstance(told, dict):
+        return {name: _rounded(each) for name, each in told.items()}
+    if isinstance(told, list):
+        return [_rounded(each) for each in told]
+    return pytest.approx(told, abs=1e-4) if isinstance(told, float) else told
+
+
+def test_a_picture_that_changes_after_it_was_listed_has_its_reason_there_too(trained: Classifier, many: Path) -> None:
+    path = next((many / "squares").glob("*.png"))
+    (got,) = afar.answers(trained.bundle, trained.predictor, Here(), [Question(str(path), content="0" * 64)])
+    assert got.error is not None
+    assert "changed" in got.error
 
 
 def test_plain_values_come_back_as_they_were() -> None:

@@ -92,7 +92,7 @@ def test_a_killed_worker_costs_no_row_and_adds_none(
     got, killed = [], None
     with rayworkers.at_work("ray", workers=2, note=notes.append) as crew:
         assert crew is not None
-        for one in afar.answers(trained.bundle, crew, asked):
+        for one in afar.answers(trained.bundle, trained.predictor, crew, asked):
             got.append(one)
             if killed is None:
                 killed = one.worker
@@ -208,6 +208,20 @@ def test_the_command_writes_who_answered_behind_all_other_columns(
     assert all(row[2].startswith("127.0.0.1/") for row in rows[1:])
 
 
+@needs_ray
+def test_the_command_that_evaluates_says_the_same(
+    ray_here: None, bundle_path: Path, photos: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    said = []
+    for options in ([], ["--engine", "ray", "--workers", "1"]):
+        with pytest.raises(SystemExit) as ended:
+            main(["evaluate", str(bundle_path), str(photos), *options])
+        assert ended.value.code == 0
+        said.append(capfd.readouterr())
+    assert said[0] == said[1]
+    assert "Accuracy" in said[0].out
+
+
 def test_a_table_of_arrow_keeps_every_value() -> None:
     pytest.importorskip("pyarrow", reason="pyarrow comes with tellapart[ray]")
     columns = {
@@ -274,6 +288,6 @@ def test_nothing_of_ray_is_loaded_unless_it_is_asked_for(bundle_path: Path, phot
 
 
 def test_a_question_survives_its_way() -> None:
-    asked = [Question("a\udcff\n.jpg"), Question("b", "no such file")]
+    asked = [Question("a\udcff\n.jpg"), Question("b", "no such file"), Question("c", content="1f")]
     (block,) = afar._blocks(asked)
     assert [Question(*each) for each in jobs.unpacked(block["asked"])] == asked

@@ -153,7 +153,7 @@ def predict(
         ]
         ask: Callable[[Iterator[Question]], Iterator[Prediction]] = predictor.answers
         if crew is not None:
-            ask = functools.partial(afar.answers, bundle, crew, targets=targets, coverage=coverage)
+            ask = functools.partial(afar.answers, bundle, predictor, crew)
         progress = stack.enter_context(TerminalProgress())
         for one in ask(asked) if journal is None else journal.answers(asked, ask):
             for sink in sinks:

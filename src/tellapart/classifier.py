@@ -17,7 +17,19 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack, overload
 
 import numpy as np
 
-from tellapart import addresses, divisions, explanations, files, kerasmodels, preprocess, rivals, slices
+from tellapart import (
+    addresses,
+    afar,
+    divisions,
+    explanations,
+    files,
+    jobs,
+    kerasmodels,
+    preprocess,
+    rayworkers,
+    rivals,
+    slices,
+)
 from tellapart import bundle as bundles
 from tellapart import catalog as catalogs
 from tellapart.compare import Comparison
@@ -204,6 +216,10 @@ class Classifier:
         split: str | None = None,
         slice_by: Sequence[str] = (),
         progress: Progress | None = None,
+        engine: str = rayworkers.LOCAL,
+        address: str | None = None,
+        workers: int | None = None,
+        worker_cores: int | None = None,
         **reading: Unpack[Reading],
     ) -> Evaluation:
         """Answer every labelled picture of a folder, in any input layout, and compare.
@@ -217,12 +233,21 @@ class Classifier:
             split: "train", "validation", "test" or "all".
             slice_by: columns of `labels`; left out, all that have two to twenty different values.
             progress: is told how far it has come.
+            engine: "local", or "ray": pictures are read and answered by workers of Ray; what comes of it is the same.
+            address, workers, worker_cores: as in `tellapart.train`.
             reading: see `Reading`.
 
         Raises:
             InputError: no picture can be used, a class is not one of the model's, or there is no such split.
+            ClusterError: the workers cannot do it.
         """
         said = progress or Progress()
+        with rayworkers.at_work(engine, address=address, workers=workers, cores=worker_cores, note=said.note):
+            return self._evaluate(photos, split, slice_by, said, reading)
+
+    def _evaluate(
+        self, photos: PathLike, split: str | None, slice_by: Sequence[str], said: Progress, reading: Reading
+    ) -> Evaluation:
         if slice_by and reading.get("labels") is None:
             raise SettingsError("--slice names a column of a table of labels. Give the table with --labels.")
         catalog = catalogs.scan(
@@ -238,9 +263,12 @@ class Classifier:
                 f"({_listed(self.classes)}); it also has {_listed(strange)}. Rename or take away these."
             )
         looks = divisions.Looks()
-        answers = self.predictor.answers(
-            (Question(entry.path, content=entry.content) for entry in entries), look=looks.look
-        )
+        asked = (Question(entry.path, content=entry.content) for entry in entries)
+        crew = jobs.workers()
+        if crew is None:
+            answers = self.predictor.answers(asked, look=looks.look)
+        else:
+            answers = afar.answers(self.bundle, self.predictor, crew, asked, looks=looks)
         evaluation = marked(
             self.bundle,
             entries,

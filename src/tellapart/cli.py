@@ -283,6 +283,7 @@ def apply(fix_list: str, to: str, json_path: str | None, force: bool, debug: boo
     metavar="COLUMN",
     help="A column of LABELS.csv to compare parts by; may be repeated. [default: each that has few values]",
 )
+@shared.workers
 @_reading
 @_json
 @_force

@@ -31,6 +31,19 @@ class Looks:
         self.shorter_px[path] = shorter_px
         self.brightness[path] = sum(share * each for share, each in zip(LUMA, cv2.mean(square), strict=False)) / 2.55
 
+    def taken(self, paths: Sequence[str]) -> np.ndarray:
+        """What was measured of N pictures, float64 (N, 2), NaN where nothing was; it is not held any longer."""
+        found = [[each.get(path, math.nan) for each in (self.shorter_px, self.brightness)] for path in paths]
+        self.shorter_px.clear()
+        self.brightness.clear()
+        return np.array(found, np.float64).reshape(len(paths), 2)
+
+    def add(self, paths: Sequence[str], values: np.ndarray) -> None:
+        """What another one has `taken`."""
+        for path, (shorter_px, brightness) in zip(paths, values.tolist(), strict=True):
+            if not math.isnan(shorter_px):
+                self.shorter_px[path], self.brightness[path] = shorter_px, brightness
+
 
 def of(
     paths: Sequence[str],

@@ -129,6 +129,7 @@ class Predictor:
         self._held_out = guards.NOTHING if kept is None else guards.from_bytes(kept)
         if targets is not None:
             self.guards = guards.aimed(self._held_out, targets)
+        self.targets, self.coverage = targets, coverage
         self.gives_sets = coverage is not None
         self._least = None if coverage is None else guards.least_probability(self._held_out, coverage)
         known = bundle.members.get(strangers.MEMBER)
@@ -177,7 +178,9 @@ class Predictor:
             sample = _pixels(self._loaded(iter(first), pool, len(first), None))
         return self._chosen(sample) if len(sample) else None
 
-    def ready(self, way: str | None, threads: int) -> Callable[[Sequence[Question]], Iterator[Prediction]]:
+    def ready(
+        self, way: str | None, threads: int, look: Look | None = None
+    ) -> Callable[[Sequence[Question]], Iterator[Prediction]]:
         """What `answers` does, the way chosen beforehand, for a hundred or so at once, on at most so many cores.
 
         They are decoded first and run then, so that decoding and the graph never want the cores together.
@@ -186,7 +189,7 @@ class Predictor:
 
         def answer(questions: Sequence[Question]) -> Iterator[Prediction]:
             with ThreadPoolExecutor(threads, thread_name_prefix="decode") as pool:
-                loaded = list(self._loaded(iter(questions), pool, len(questions), None))
+                loaded = list(self._loaded(iter(questions), pool, len(questions), look))
             return self._exact(iter(loaded)) if stream is None else self._run(stream, iter(loaded))
 
         return answer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import os
 import signal
 import subprocess
 import sys
@@ -215,21 +216,32 @@ def test_a_command_past_its_limit_is_ended(tmp_path: Path) -> None:
     assert measure.tail(log) == "begun"
 
 
-def test_a_command_ends_with_who_runs_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("told_s", [0.0, 0.3], ids=["as it begins", "later"])
+def test_a_command_ends_with_who_runs_it(tmp_path: Path, told_s: float) -> None:
     """A script that is told to end takes its command along: nothing runs on under the next measurement."""
     mark = tmp_path / "child"
-    child = f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
-    script = f"import measure, sys; measure.run([sys.executable, '-c', {child!r}])"
-    with subprocess.Popen([sys.executable, "-c", script], cwd=BENCHMARKS / "peers") as process:
-        until = time.perf_counter() + 20
-        while not (mark.exists() and mark.read_text()) and time.perf_counter() < until:
-            time.sleep(0.05)
-        process.terminate()
-        assert process.wait(20) == 143
-    until = time.perf_counter() + 20
-    while Path("/proc", mark.read_text()).exists() and time.perf_counter() < until:
-        time.sleep(0.05)  # ended, and not yet taken off the list
-    assert not Path("/proc", mark.read_text()).exists()
+    script = f"""
+import measure, os, pathlib, signal, subprocess, sys, threading
+class Told(subprocess.Popen):
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        pathlib.Path({str(mark)!r}).write_text(str(self.pid))
+        end = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        threading.Timer({told_s}, end).start() if {told_s} else end()
+subprocess.Popen = Told
+measure.run([sys.executable, "-c", "import time; time.sleep(60)"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=BENCHMARKS / "peers", timeout=50)
+    assert done.returncode == 143
+    assert not running(int(mark.read_text()))
+
+
+def running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def line(method: str, seed: int, **more) -> dict:

@@ -34,10 +34,12 @@ from test_browser import CHROMIUM, DESKTOP, OPTIONS, PHONE, sync_api
 MARKUP = "<img src=x onerror=alert(1)>"
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 MIB = 2**20
+expect = sync_api.expect
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    expect.set_options(timeout=30_000)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=OPTIONS + CAMERA)
         yield browser
@@ -202,6 +204,16 @@ def text(page: Any, selector: str) -> str:
     return " ".join(page.locator(selector).first.inner_text().split())
 
 
+def says(page: Any, selector: str, wanted: str | re.Pattern[str]) -> None:
+    """Wait until the text of the first such element is this one."""
+    expect(page.locator(selector).first).to_have_text(wanted, use_inner_text=True)
+
+
+def tells(page: Any, selector: str, wanted: str) -> None:
+    """Wait until the text of the first such element has this in it."""
+    expect(page.locator(selector).first).to_contain_text(wanted, use_inner_text=True)
+
+
 def downloaded(page: Any, selector: str) -> bytes:
     with page.expect_download() as download:
         page.locator(selector).click()
@@ -226,7 +238,7 @@ def fits(page: Any, width: int, scheme: str) -> None:
         .filter((each) => each.scrollWidth > each.clientWidth + 1 && each.clientWidth && !each.closest(".unseen"))
         .map((each) => each.outerHTML.slice(0, 80))"""
     assert page.evaluate(cut) == []
-    assert page.evaluate("[...document.images].every((each) => each.complete && each.naturalWidth > 0)")
+    until(page, "[...document.images].every((each) => each.complete && each.naturalWidth > 0)")
     ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
     assert (sum(map(int, ground[4:-1].split(","))) < 100) is (scheme == "dark")
 
@@ -285,8 +297,8 @@ def test_a_photo_on_its_side_is_shown_upright_with_the_right_answer_and_its_heat
     assert wanted.label == "squares"
     page = visit()
     send(page, files, "side.jpg")
-    assert text(page, "#single h3") == "squares"
-    assert text(page, "#single .sure").split(",")[0] == explanations.percent(wanted.probability)
+    says(page, "#single h3", "squares")
+    tells(page, "#single .sure", f"{explanations.percent(wanted.probability)},")
     rows = page.locator("#single table.bars tbody tr").all_inner_texts()
     shares = [f"{name} {explanations.percent(share)}" for name, share in wanted.ranked]
     assert [" ".join(row.split()) for row in rows] == shares
@@ -310,21 +322,21 @@ def test_a_photo_on_its_side_is_shown_upright_with_the_right_answer_and_its_heat
     assert apart.mean() < 4  # of 255: other ways to enlarge, other JPEG decoders
 
     page.get_by_role("switch", name="Where it looked").uncheck()
-    assert canvas.evaluate("(each) => each.style.opacity") == "0"
+    expect(canvas).to_have_css("opacity", "0")
     page.get_by_role("switch").check()
     page.get_by_role("slider").fill("40")
-    assert canvas.evaluate("(each) => each.style.opacity") == "0.4"
+    expect(canvas).to_have_css("opacity", "0.4")
     tiles = page.locator(".tiles li")
-    assert tiles.count() == 5
+    expect(tiles).to_have_count(5)
     assert {each.split()[0] for each in tiles.all_inner_texts()} <= {"circles", "squares"}
-    assert page.locator(".tiles img").count() == 5
+    expect(page.locator(".tiles img")).to_have_count(5)
 
     with page.expect_request(re.compile("explain")) as asked:
         page.get_by_label("Class whose traces are shown").focus()
         page.get_by_label("Class whose traces are shown").select_option("circles")
     assert "label=circles" in asked.value.url
     until(page, "document.getElementById('live').textContent === 'Shown: what speaks for circles'")
-    assert page.evaluate("document.activeElement.value") == "circles"  # who chose stays where they were
+    until(page, "wanted => document.activeElement.value === wanted", "circles")  # who chose stays where they were
     page.get_by_role("button", name="Copy as JSON").click()
     page.get_by_text("Copied", exact=True).first.wait_for()
     told = json.loads(page.evaluate("navigator.clipboard.readText()"))
@@ -337,35 +349,35 @@ def test_many_pictures_come_in_their_order_each_as_what_it_is(visit: Open, files
     names = [f"shape_{i}.png" for i in range(6)]
     names = [*names[:3], "strange.png", "broken.jpg", *names[3:], f"{MARKUP}.png"]
     send(page, files, *names)
-    assert page.locator(".card .name").all_inner_texts() == names
+    expect(page.locator(".card .name")).to_have_text(names, use_inner_text=True)
     wanted = [answer_of(predictor, files / name) for name in names]
     kinds = ["Not readable" if each.error else "Unknown" if each.unknown else each.label for each in wanted]
-    assert page.locator(".card h3").all_inner_texts() == kinds
+    expect(page.locator(".card h3")).to_have_text(kinds, use_inner_text=True)
     assert wanted[3].unknown
     unknown = text(page, ".card.unknown")
     assert "Unlike the pictures it knows: stranger than 98% of them." in unknown
     assert f"Of its classes, {wanted[3].ranked[0][0]} is nearest" in unknown
-    assert wanted[4].error.lower() in text(page, ".card.unreadable").lower()
-    assert text(page, "#summary") == "9 pictures"
+    expect(page.locator(".card.unreadable")).to_contain_text(wanted[4].error, ignore_case=True, use_inner_text=True)
+    says(page, "#summary", "9 pictures")
     circles, squares = (sum(each.label == name for each in wanted) for name in ("circles", "squares"))
     counts = sorted([(circles, "circles"), (squares, "squares")], key=lambda each: -each[0])
     wanted_text = ", ".join(f"{n} × {name}" for n, name in counts if n) + ", 1 unknown and 1 not readable"
-    assert text(page, "#breakdown") == wanted_text
+    says(page, "#breakdown", wanted_text)
     until(page, "text => document.getElementById('live').textContent === text", f"9 pictures: {wanted_text}")
     until(page, "document.querySelectorAll('.card img.whole').length === 8")  # thumbnails come a moment later
 
     page.get_by_role("button", name="Unknown 1").click()
-    assert page.locator(".card .name").all_inner_texts() == ["strange.png"]
+    expect(page.locator(".card .name")).to_have_text(["strange.png"], use_inner_text=True)
     page.get_by_role("button", name="All 9").click()
     if circles and squares:
         page.get_by_label("Class", exact=True).select_option("circles")
-        assert page.locator(".card").count() == circles
+        expect(page.locator(".card")).to_have_count(circles)
         page.get_by_label("Class", exact=True).select_option("")
     page.get_by_label("Order").select_option("unsure")
     shares = [each.probability for each in sorted(wanted, key=lambda each: each.probability or 2)]
     least = next(each.path for each in wanted if each.probability == shares[0])
-    assert page.locator(".card .name").first.inner_text() == Path(least).name
-    assert page.locator(".card .name").last.inner_text() == "broken.jpg"
+    expect(page.locator(".card .name").first).to_have_text(Path(least).name)
+    expect(page.locator(".card .name").last).to_have_text("broken.jpg")
 
     saved = list(csv.reader(io.StringIO(downloaded(page, "#save-all").decode())))
     assert saved[0] == csv_header(predictor.classes)
@@ -391,11 +403,11 @@ def test_wrong_answers_become_a_csv_that_training_reads(visit: Open, files: Path
     selects.nth(2).select_option(label="None of these")
     selects.nth(3).select_option(label="None of these")
     selects.nth(3).select_option(label="Take it back")
-    assert text(page, "#marked") == "3 marked wrong"
+    says(page, "#marked", "3 marked wrong")
     page.get_by_role("button", name="Marked wrong 3").click()
-    assert page.locator(".card").count() == 3
+    expect(page.locator(".card")).to_have_count(3)
     page.get_by_role("button", name="Clear").click()
-    assert page.get_by_role("button", name="Clear, marks too?").is_visible()  # nothing is lost by one press
+    expect(page.get_by_role("button", name="Clear, marks too?")).to_be_visible()  # nothing is lost by one press
     content = downloaded(page, "#save-wrong")
     assert list(csv.reader(io.StringIO(content.decode()))) == [
         ["path", "label", "answer", "probability"],
@@ -407,10 +419,10 @@ def test_wrong_answers_become_a_csv_that_training_reads(visit: Open, files: Path
     assert archive.testzip() is None
     assert archive.namelist() == [f"{other}/shape_0.png", "=stars/shape_1.png"]
     assert archive.read("=stars/shape_1.png") == (files / "shape_1.png").read_bytes()
-    assert text(page, "#saved") == "2 pictures saved. 1 picture of no class is not among them."
+    says(page, "#saved", "2 pictures saved. 1 picture of no class is not among them.")
     page.locator("#clear").click()
-    assert not page.locator("#answers").is_visible()
-    assert not page.locator("#basket").is_visible()
+    expect(page.locator("#answers")).to_be_hidden()
+    expect(page.locator("#basket")).to_be_hidden()
     (tmp_path / "wrong.csv").write_bytes(content)
     read = list(tables.rows(tables.open_table(tmp_path / "wrong.csv")))
     assert [(row.value, row.label, row.reason) for row in read] == [
@@ -426,12 +438,12 @@ def test_names_with_markup_are_inert_and_models_can_be_changed(visit: Open, file
     page.get_by_label("Model", exact=True).select_option("named")
     page.get_by_text(MARKUP, exact=True).first.wait_for()
     answered(page, 3)
-    assert text(page, "#tells").startswith(f"It tells {MARKUP} from squares.")
-    assert MARKUP in page.locator(".card h3").all_inner_texts()  # asked again, by the other model
+    tells(page, "#tells", f"It tells {MARKUP} from squares.")
+    expect(page.locator(".card h3").get_by_text(MARKUP, exact=True).first).to_be_visible()  # the other one was asked
     page.locator(".card .open").first.click()
     heated(page)
     page.wait_for_timeout(100)
-    assert page.locator("img[src='x']").count() == 0
+    expect(page.locator("img[src='x']")).to_have_count(0)
     assert page.title() == "named · tellapart"
 
 
@@ -446,13 +458,12 @@ def test_pictures_are_dropped_and_pasted(visit: Open, files: Path, tmp_path: Pat
     data = {"items": [], "files": [str(files / "shape_1.png"), str(folder)], "dragOperationsMask": 1}
     for kind in ("dragEnter", "dragOver", "drop"):
         devtools.send("Input.dispatchDragEvent", {"type": kind, "x": 300, "y": 300, "data": data})
-        assert page.locator("#veil").is_visible() is (kind != "drop")
+        expect(page.locator("#veil")).to_be_visible(visible=kind != "drop")
     answered(page, 3)
-    assert page.locator(".card .name").all_inner_texts() == ["shape_1.png", "walk/b.png", "walk/deep/a.png"]
-    assert (
-        text(page, "#notices")
-        == "2 files of the folder are no pictures and not sent: walk/.hidden.png and walk/notes.txt."
+    expect(page.locator(".card .name")).to_have_text(
+        ["shape_1.png", "walk/b.png", "walk/deep/a.png"], use_inner_text=True
     )
+    says(page, "#notices", "2 files of the folder are no pictures and not sent: walk/.hidden.png and walk/notes.txt.")
 
     copy = """async (data) => {
         const bytes = Uint8Array.from(atob(data), (each) => each.charCodeAt(0));
@@ -461,25 +472,25 @@ def test_pictures_are_dropped_and_pasted(visit: Open, files: Path, tmp_path: Pat
     page.evaluate(copy, base64.b64encode((files / "shape_2.png").read_bytes()).decode())
     page.keyboard.press("Control+V")
     answered(page, 4)
-    assert re.fullmatch(r"pasted-\d{8}-\d{6}\.png", page.locator(".card .name").last.inner_text())
+    expect(page.locator(".card .name").last).to_have_text(re.compile(r"^pasted-\d{8}-\d{6}\.png$"))
 
 
 def test_the_camera_takes_pictures(visit: Open):
     page = visit(PHONE)
     page.locator("#photograph").click()
     until(page, "document.querySelector('video').videoWidth > 0")
-    assert page.evaluate("document.activeElement.id") == "snap"
+    until(page, "wanted => document.activeElement.id === wanted", "snap")
     page.keyboard.press("Enter")
     answered(page, 1)
-    assert re.fullmatch(r"photo-\d{8}-\d{6}\.jpg", text(page, "#single .name"))
+    says(page, "#single .name", re.compile(r"^photo-\d{8}-\d{6}\.jpg$"))
     page.locator("#snap").click()
     answered(page, 2)
     assert len(set(page.locator(".card .name").all_inner_texts())) == 2
     page.locator("#snap").focus()
     page.keyboard.press("Escape")
-    assert not page.locator("#camera").is_visible()
-    assert page.evaluate("document.querySelector('video').srcObject") is None
-    assert page.evaluate("document.activeElement.id") == "photograph"
+    expect(page.locator("#camera")).to_be_hidden()
+    until(page, "document.querySelector('video').srcObject === null")
+    until(page, "wanted => document.activeElement.id === wanted", "photograph")
 
 
 def test_the_keyboard_walks_through_the_answers(visit: Open, files: Path):
@@ -488,23 +499,23 @@ def test_the_keyboard_walks_through_the_answers(visit: Open, files: Path):
     page.locator(".card .open").first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowDown")
-    assert page.evaluate("document.activeElement.ariaLabel") == "Unknown: strange.png"
+    until(page, "wanted => document.activeElement.ariaLabel === wanted", "Unknown: strange.png")
     outline = "getComputedStyle(document.activeElement, '::after').outlineStyle"
     assert page.evaluate(outline) == "solid"
     page.keyboard.press("Enter")
-    assert text(page, "#detail-name") == "strange.png"
-    assert text(page, "#place") == "3 of 5"
-    assert page.evaluate("document.activeElement.textContent") == "Unknown"  # which is read out
+    says(page, "#detail-name", "strange.png")
+    says(page, "#place", "3 of 5")
+    until(page, "wanted => document.activeElement.textContent === wanted", "Unknown")  # which is read out
     page.keyboard.press("ArrowRight")
-    assert text(page, "#detail-name") == "broken.jpg"
-    assert "No picture to show." in text(page, "#detail")
+    says(page, "#detail-name", "broken.jpg")
+    tells(page, "#detail", "No picture to show.")
     page.keyboard.press("ArrowRight")
-    assert page.locator("#following").is_disabled()
+    expect(page.locator("#following")).to_be_disabled()
     page.keyboard.press("Escape")
-    assert not page.locator("#detail").is_visible()
+    expect(page.locator("#detail")).to_be_hidden()
     until(page, "document.activeElement.ariaLabel?.endsWith(': side.jpg')")  # told of the closing a little later
     page.keyboard.press("Home")
-    assert page.evaluate("document.activeElement.ariaLabel").endswith(": shape_0.png")
+    until(page, "wanted => document.activeElement.ariaLabel?.endsWith(wanted)", ": shape_0.png")
 
     page.locator(".skip").focus()
     seen = []
@@ -532,8 +543,8 @@ def test_too_large_is_said_before_it_is_sent(visit: Open, files: Path, tmp_path:
         file.truncate(3 * MIB)
     page.set_input_files("#files", [str(tmp_path / "huge.jpg")])
     answered(page, 1)
-    assert text(page, "#notices") == "huge.jpg was not sent. It has 3.0 MB, and this server takes up to 2.0 MB."
-    assert text(page, "#single h3") == "Too large"
+    says(page, "#notices", "huge.jpg was not sent. It has 3.0 MB, and this server takes up to 2.0 MB.")
+    says(page, "#single h3", "Too large")
     assert "POST" not in sent
 
 
@@ -553,8 +564,8 @@ def test_a_busy_server_is_asked_again(visit: Open, files: Path):
     page.get_by_text("The server is busy; trying again in 1 second.").first.wait_for()
     answered(page, 6)
     assert len(turns) == 4  # two groups, each refused once
-    assert text(page, "#summary") == "6 pictures"
-    assert not page.locator("#progress").is_visible()
+    says(page, "#summary", "6 pictures")
+    expect(page.locator("#progress")).to_be_hidden()
 
 
 def test_a_server_that_is_gone_is_asked_again_when_told_to(visit: Open, files: Path):
@@ -564,20 +575,20 @@ def test_a_server_that_is_gone_is_asked_again_when_told_to(visit: Open, files: P
         draw("circles", 3).save(files / name)
     send(page, files, "here.png", "gone.png")
     (files / "gone.png").unlink()
-    assert page.locator(".card h3").all_inner_texts() == ["No answer", "No answer"]
-    assert "The server cannot be reached." in text(page, ".card")
+    expect(page.locator(".card h3")).to_have_text(["No answer", "No answer"], use_inner_text=True)
+    tells(page, ".card", "The server cannot be reached.")
     page.unroute(re.compile("/v1/predict"))
     page.get_by_role("button", name="Ask again", exact=True).first.click()
     page.wait_for_selector(".card.answered")
     answered(page, 2)
-    assert "The file is gone, or was changed after it was chosen." in text(page, ".card.unreadable")
-    assert page.locator("#retry").is_hidden()
+    tells(page, ".card.unreadable", "The file is gone, or was changed after it was chosen.")
+    expect(page.locator("#retry")).to_be_hidden()
 
 
 def test_one_broken_picture_alone_says_why(visit: Open, files: Path):
     page = visit(expected="422")  # which is what the service says then
     send(page, files, "broken.jpg")
-    assert text(page, "#single h3") == "Not readable"
+    says(page, "#single h3", "Not readable")
     assert len(text(page, "#single .reason")) > 20
 
 
@@ -592,22 +603,23 @@ def test_what_is_said_of_a_model_is_of_pictures_that_it_had_not_learned_from(vis
         route.fulfill(json=facts | {"metrics": {"split": "train", **numbers}, "classes": ["a", "b", "c"]})
 
     page = visit()
-    assert " pictures that it had not learned from." in text(page, "#tells")
+    tells(page, "#tells", " pictures that it had not learned from.")
     page.route(re.compile("/v1/model\\?"), changed)
     page.reload()
     page.wait_for_selector("#about:not([hidden])")
-    assert text(page, "#tells") == "It tells a, b and c apart."
-    assert "It was not tested on pictures that it had not learned from." in page.locator("#about").text_content()
+    says(page, "#tells", "It tells a, b and c apart.")
+    untested = "It was not tested on pictures that it had not learned from."
+    expect(page.locator("#about")).to_contain_text(untested)
 
 
 def test_what_the_browser_cannot_show_is_shown_as_the_server_sees_it(visit: Open, files: Path):
     Image.open(files / "shape_0.png").save(files / "scan.tif")
     page = visit()
     send(page, files, "scan.tif", "shape_1.png")
-    assert text(page, ".card .frame") == "TIF"
+    says(page, ".card .frame", "TIF")
     page.locator(".card .open").first.click()
     heated(page)
-    assert page.locator("#detail .stage img").get_attribute("src").startswith("data:image/jpeg")
+    expect(page.locator("#detail .stage img")).to_have_attribute("src", re.compile("^data:image/jpeg"))
     ratio = page.locator("#detail .stage .frame").evaluate("(each) => each.clientWidth / each.clientHeight")
     assert ratio == pytest.approx(72 / 56, rel=0.02)
 
@@ -632,7 +644,7 @@ def test_a_key_is_asked_for_and_kept_for_the_tab_alone(visit: Open):
     assert page.evaluate("[localStorage.length, Object.values(sessionStorage)]") == [0, ["open-sesame"]]
     page.reload()
     page.wait_for_selector("#about:not([hidden])")
-    assert not key.is_visible()
+    expect(key).to_be_hidden()
 
 
 def test_words_are_those_of_the_command_line(visit: Open):

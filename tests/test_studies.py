@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -129,22 +130,20 @@ def test_a_process_of_another_machine_is_dead_when_its_heart_has_not_beaten_for_
     process = worker(path, 30, 99)
     assert process.stdout is not None
     process.stdout.readline()
-    with sqlite3.connect(path) as base:  # it must have beaten once
+    with contextlib.closing(sqlite3.connect(path)) as base, base:  # it must have beaten once
         until = time.monotonic() + 30
         while not base.execute("select count(*) from trial_heartbeats").fetchone()[0] and time.monotonic() < until:
             time.sleep(0.05)
-    base.close()
     process.send_signal(signal.SIGKILL)
     process.wait(10)
     process.stdout.close()
-    with sqlite3.connect(path) as base:
+    with contextlib.closing(sqlite3.connect(path)) as base, base:
         base.execute("update trial_user_attributes set value_json = '\"ffffffff-1-ffffffff\"' where key = 'worker'")
     with studies.opened(path, ASKED, [DEFAULT], seed=0) as study:
         study.one(objective, key)
         assert [each.state for each in study.records()] == [studies.RUNNING, studies.COMPLETE]  # it may live
-    with sqlite3.connect(path) as base:
+    with contextlib.closing(sqlite3.connect(path)) as base, base:
         base.execute("update trial_heartbeats set heartbeat = datetime('now', '-70 seconds')")
-    base.close()
     with studies.opened(path, ASKED, [DEFAULT], seed=0) as study:
         study.one(objective, key)
         study.bury()
@@ -260,9 +259,8 @@ def test_a_data_base_of_somebody_else_is_left_as_it_is(tmp_path: Path) -> None:
     import sqlite3
 
     path = tmp_path / "theirs.db"
-    with sqlite3.connect(path) as base:
+    with contextlib.closing(sqlite3.connect(path)) as base, base:
         base.execute("create table mine (x)")
-    base.close()
     before = path.read_bytes()
     with pytest.raises(InputError, match="--study must be a file that this version of tune wrote"):
         carried_out(path, 1)

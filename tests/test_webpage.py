@@ -9,6 +9,7 @@ import functools
 import http.server
 import io
 import json
+import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
@@ -28,10 +29,12 @@ from test_browser import CHROMIUM, DESKTOP, OPTIONS, PHONE, fits, sync_api
 CAMERA = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
 NASTY = "<img src=x onerror=alert(1)>"
 SECONDS = 1000
+expect = sync_api.expect
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
+    expect.set_options(timeout=30 * SECONDS)
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=[*OPTIONS, *CAMERA])
         yield browser
@@ -147,7 +150,7 @@ def give(page: Any, *paths: Path) -> None:
 
 def settled(page: Any) -> None:
     page.locator(".card").first.wait_for()
-    sync_api.expect(page.locator(".frame.waiting")).to_have_count(0, timeout=20 * SECONDS)
+    expect(page.locator(".frame.waiting")).to_have_count(0, timeout=20 * SECONDS)
 
 
 def card(page: Any, name: str) -> Any:
@@ -159,32 +162,32 @@ def test_many_pictures_get_answers_and_files_that_are_none_are_named(
 ):
     page = open_page()
     give(page, *files.values())
-    assert page.locator("#found").inner_text() == f"{len(files)} pictures"
+    expect(page.locator("#found")).to_have_text(f"{len(files)} pictures")
     expected = {
         each.path: each for each in predict.Predictor(model).answers(predict.questions(map(str, files.values())))
     }
     for name in ("circle 0.png", "circle 1.png", "circle 2.png"):
         ranked = sorted(expected[str(files[name])].ranked, key=lambda each: -each[1])
-        assert card(page, name).locator(".answer").inner_text() == ranked[0][0]
-    assert card(page, "noise.png").locator(".answer").inner_text() == "Unknown"
+        expect(card(page, name).locator(".answer")).to_have_text(ranked[0][0], use_inner_text=True)
+    expect(card(page, "noise.png").locator(".answer")).to_have_text("Unknown", use_inner_text=True)
     assert card(page, "noise.png").locator(".reason").inner_text() == (
         "Unlike the pictures it knows: stranger than 98% of them."
     )
     reasons = {name: card(page, name).locator(".reason").inner_text() for name in ("letter.jpg", "empty.png")}
     assert reasons == {"letter.jpg": "Not a picture: it begins like HTML.", "empty.png": "Empty file (0 bytes)."}
-    assert card(page, "cut.jpg").locator(".answer").inner_text() == "Not readable"
+    expect(card(page, "cut.jpg").locator(".answer")).to_have_text("Not readable", use_inner_text=True)
     # A name is text, whatever it says.
-    assert card(page, f"{NASTY}.png").locator(".answer").count() == 1
-    assert page.locator("img[src='x']").count() == 0
+    expect(card(page, f"{NASTY}.png").locator(".answer")).to_have_count(1)
+    expect(page.locator("img[src='x']")).to_have_count(0)
 
     unknown = page.get_by_role("group", name="Show only").get_by_role("button", name="unknown")
     unknown.click()
     seen = page.locator("li.card:visible")
-    assert "noise.png" in seen.locator("h3").all_inner_texts()
+    expect(seen.locator("h3").filter(has_text="noise.png")).to_have_count(1)
     assert set(seen.locator(".answer").all_inner_texts()) == {"Unknown"}
     assert unknown.text_content() == f"{seen.count()} unknown"
     unknown.click()
-    assert page.locator("li.card:visible").count() == len(files)
+    expect(page.locator("li.card:visible")).to_have_count(len(files))
 
     with page.expect_download() as download:
         page.locator("#table").click()
@@ -221,14 +224,15 @@ def test_heat_maps_come_and_go(open_page: Any, files: dict[str, Path]):
     plain = first.locator("img:not(.behind)").get_attribute("src")
     first.get_by_role("button", name="Heat map").click()
     settled(page)
-    assert first.locator("img:not(.behind)").get_attribute("src") != plain
-    assert first.locator("img:not(.behind)").get_attribute("alt").startswith("circle 0.png, with what speaks for ")
-    assert first.get_by_role("button", name="Heat map").get_attribute("aria-pressed") == "true"
+    expect(first.locator("img:not(.behind)")).not_to_have_attribute("src", plain)
+    speaks = re.compile(r"^circle 0\.png, with what speaks for ")
+    expect(first.locator("img:not(.behind)")).to_have_attribute("alt", speaks)
+    expect(first.get_by_role("button", name="Heat map")).to_have_attribute("aria-pressed", "true")
     page.get_by_role("checkbox", name="Heat maps").check()
     settled(page)
-    assert card(page, "circle 1.png").get_by_role("button", name="Heat map").get_attribute("aria-pressed") == "true"
+    expect(card(page, "circle 1.png").get_by_role("button", name="Heat map")).to_have_attribute("aria-pressed", "true")
     page.get_by_role("checkbox", name="Heat maps").uncheck()
-    assert page.locator("[aria-pressed='true']").count() == 0
+    expect(page.locator("[aria-pressed='true']")).to_have_count(0)
 
 
 def test_wrong_answers_are_downloaded_as_labels_that_train_reads(
@@ -238,15 +242,15 @@ def test_wrong_answers_are_downloaded_as_labels_that_train_reads(
     give(page, files["circle 0.png"], files["circle 1.png"], files["noise.png"])
     answered = {name: card(page, name).locator(".answer").inner_text() for name in ("circle 0.png", "circle 1.png")}
     other = {"circles": "squares", "squares": "circles"}
-    assert not page.locator("#basket").is_visible()
+    expect(page.locator("#basket")).to_be_hidden()
     card(page, "circle 0.png").locator("select").select_option(label=other[answered["circle 0.png"]])
     card(page, "noise.png").locator("select").select_option(label="squares")
     card(page, "circle 1.png").locator("select").select_option(label=answered["circle 1.png"])  # is right already
-    assert page.locator("#marked").inner_text() == "2 answers marked wrong"
+    expect(page.locator("#marked")).to_have_text("2 answers marked wrong", use_inner_text=True)
     card(page, "circle 1.png").locator("select").select_option(label="none of these")
-    assert page.locator("#marked").inner_text() == "2 answers marked wrong"
+    expect(page.locator("#marked")).to_have_text("2 answers marked wrong", use_inner_text=True)
     page.keyboard.type(" stars ")  # where it is written what the picture is
-    assert page.locator("#marked").inner_text() == "3 answers marked wrong"
+    expect(page.locator("#marked")).to_have_text("3 answers marked wrong", use_inner_text=True)
     with page.expect_download() as download:
         page.locator("#labels").click()
     assert download.value.suggested_filename == "labels.csv"
@@ -263,7 +267,7 @@ def test_wrong_answers_are_downloaded_as_labels_that_train_reads(
         "noise.png": "squares",
     }
     page.locator("#unmark").click()
-    assert not page.locator("#basket").is_visible()
+    expect(page.locator("#basket")).to_be_hidden()
 
 
 def test_pictures_can_be_dropped_pasted_and_taken_away(open_page: Any, files: dict[str, Path]):
@@ -275,18 +279,18 @@ def test_pictures_can_be_dropped_pasted_and_taken_away(open_page: Any, files: di
         document.body.dispatchEvent(event); }"""
     content = list(files["circle 0.png"].read_bytes())
     page.evaluate(send, ["dragenter", "dropped.png", content])
-    assert page.locator("#over").is_visible()
+    expect(page.locator("#over")).to_be_visible()
     page.evaluate(send, ["drop", "dropped.png", content])
-    assert not page.locator("#over").is_visible()
+    expect(page.locator("#over")).to_be_hidden()
     card(page, "dropped.png").locator(".answer").wait_for()
     page.evaluate(send, ["paste", "pasted.png", content])
     card(page, "pasted.png").locator(".answer").wait_for()
-    sync_api.expect(page.locator("#news")).to_contain_text("pasted.png: ")  # who hears the page is told
+    expect(page.locator("#news")).to_contain_text("pasted.png: ")  # who hears the page is told
     page.get_by_role("button", name="Remove dropped.png").click()
-    assert page.locator("li.card").count() == 1
-    assert page.evaluate("document.activeElement.getAttribute('aria-label')") == "Remove pasted.png"
+    expect(page.locator("li.card")).to_have_count(1)
+    expect(page.get_by_role("button", name="Remove pasted.png")).to_be_focused()
     page.get_by_role("button", name="Remove all").click()
-    assert not page.locator("#answers").is_visible()
+    expect(page.locator("#answers")).to_be_hidden()
 
 
 def test_the_camera_is_answered_live_and_a_picture_can_be_kept(open_page: Any):
@@ -296,13 +300,13 @@ def test_the_camera_is_answered_live_and_a_picture_can_be_kept(open_page: Any):
     fits(page, PHONE, "dark")
     page.get_by_role("button", name="Keep this picture").click()
     page.locator(".card .answer").wait_for()
-    assert page.locator(".card h3").inner_text().startswith("camera-20")
+    expect(page.locator(".card h3")).to_have_text(re.compile("^camera-20"))
     with page.expect_download() as download:
         page.get_by_role("button", name="Save picture").click()
     with Image.open(download.value.path()) as kept:
         assert kept.format == "JPEG"
     page.get_by_role("button", name="Stop").click()
-    assert not page.locator("#live").is_visible()
+    expect(page.locator("#live")).to_be_hidden()
     assert page.evaluate("document.getElementById('video').srcObject") is None
 
 
@@ -328,12 +332,12 @@ def test_the_page_fits_and_axe_finds_nothing(open_page: Any, files: dict[str, Pa
 def test_after_the_first_visit_no_network_is_needed(open_page: Any, served: Any, folder: Path, files: dict[str, Path]):
     address, end = served(folder)
     page = open_page(address=address)
-    sync_api.expect(page.locator("#offline")).to_have_text("Ready to be used offline.")
+    expect(page.locator("#offline")).to_have_text("Ready to be used offline.")
     end()
     page.reload()
     page.locator("html[data-ready]").wait_for(state="attached")
     give(page, files["circle 0.png"])
-    assert card(page, "circle 0.png").locator(".answer").count() == 1
+    expect(card(page, "circle 0.png").locator(".answer")).to_have_count(1)
     # The browser itself says of each file that its server is gone.
     assert all("ERR_CONNECTION_REFUSED" in each for each in open_page.troubles)
     open_page.troubles.clear()
@@ -348,9 +352,9 @@ def test_names_of_classes_are_text_and_a_damaged_model_is_told(
     told["classes"] = [NASTY, "=cmd|'/c calc'"]
     (changed / "tellapart.json").write_text(json.dumps(told))
     page = open_page(where=changed)
-    assert NASTY in page.locator("h1").inner_text()
+    expect(page.locator("h1")).to_contain_text(NASTY, use_inner_text=True)
     give(page, files["circle 0.png"])
-    assert page.locator("img[src='x']").count() == 0
+    expect(page.locator("img[src='x']")).to_have_count(0)
     card(page, "circle 0.png").locator("select").select_option(index=1)
     card(page, "circle 0.png").locator("select").select_option(index=2)
     with page.expect_download() as download:
@@ -362,4 +366,4 @@ def test_names_of_classes_are_text_and_a_damaged_model_is_told(
     told["model"]["files"]["model.onnx"]["sha256"] = "0" * 64
     (changed / "tellapart.json").write_text(json.dumps(told))
     page.reload()
-    sync_api.expect(page.locator("#trouble")).to_contain_text("model.onnx is not the file that was exported")
+    expect(page.locator("#trouble")).to_contain_text("model.onnx is not the file that was exported")

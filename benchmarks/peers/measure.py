@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +64,7 @@ def run(
 
     So it is where this process is interrupted or told to end.
     """
-    with _ended_by_sigterm(), open(log or os.devnull, "ab") as output:
+    with _told_to_end() as heed, open(log or os.devnull, "ab") as output:
         start = time.perf_counter()
         process = subprocess.Popen(
             [str(part) for part in command],
@@ -77,7 +77,8 @@ def run(
         watch = Watch(process.pid)
         timer = threading.Timer(limit_s or threading.TIMEOUT_MAX, _end, [process.pid])
         timer.daemon = True
-        try:  # from here on a signal may come
+        try:
+            heed()  # only now, when there is something to end
             watch.start()
             timer.start()
             _, status, usage = os.wait4(process.pid, 0)
@@ -101,16 +102,35 @@ def run(
 
 
 @contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM raise SystemExit meanwhile, where a thread may ask for that."""
+def _told_to_end() -> Iterator[Callable[[], None]]:
+    """Let SIGTERM raise SystemExit, and Ctrl-C KeyboardInterrupt, where a thread may ask for that.
+
+    Not before the function that is given is called; a signal that came earlier is heeded then.
+    """
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield lambda: None
         return
-    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    came: list[int] = []
+    heeding = False
+
+    def heed() -> None:
+        nonlocal heeding
+        heeding = True
+        if came:
+            raise KeyboardInterrupt if came[0] == signal.SIGINT else SystemExit(143)
+
+    def take(number: int, frame: object) -> None:
+        came.append(number)
+        if heeding:
+            heed()
+
+    heard = [each for each in (signal.SIGTERM, signal.SIGINT) if signal.getsignal(each) != signal.SIG_IGN]
+    before = {each: signal.signal(each, take) for each in heard}
     try:
-        yield
+        yield heed
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)
 
 
 def memory_mb(pid: int) -> float:

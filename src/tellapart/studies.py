@@ -204,7 +204,6 @@ class Study:
     def close(self) -> None:
         """Let go of the file."""
         self._storage.remove_session()
-        self._storage.engine.dispose()
 
 
 _STATES = {"COMPLETE": COMPLETE, "PRUNED": PRUNED, "RUNNING": RUNNING, "FAIL": FAILED, "WAITING": WAITING}

@@ -47,7 +47,6 @@ def remove(path: Path) -> None:
         study, storage = load(path, 0)
         assert study.user_attrs["id"]  # it is one
         storage.remove_session()
-        storage.engine.dispose()
     with reported(path):
         path.unlink()
 
@@ -60,7 +59,7 @@ def make(place: Path, asked: Mapping[str, Any], defaults: Sequence[Mapping[str, 
     temporary = place.with_name(leftovers.temporary(place.name))
     try:
         with reported(place):
-            storage = optuna.storages.RDBStorage(url(temporary))
+            storage = _storage(temporary)
             try:
                 study = optuna.create_study(storage=storage, study_name=NAME, direction="maximize")
                 study.set_user_attr("format", FORMAT)
@@ -70,7 +69,6 @@ def make(place: Path, asked: Mapping[str, Any], defaults: Sequence[Mapping[str, 
                     study.enqueue_trial(dict(values), user_attrs={"default": i == 0})
             finally:
                 storage.remove_session()
-                storage.engine.dispose()
             outputs.claim(temporary, place)
     finally:
         with contextlib.suppress(OSError):  # it has its name; or the other's stays
@@ -92,13 +90,8 @@ def load(place: Path, seed: int) -> tuple[optuna.Study, optuna.storages.RDBStora
     if first != b"SQLite format 3\0":
         raise InputError(f"--study must be a file that tune wrote; {shown(place)} is none. Name another one.")
     try:
-        storage = optuna.storages.RDBStorage(
-            url(place),
-            engine_kwargs={"connect_args": {"timeout": WAIT_S}},
-            heartbeat_interval=BEAT_S,
-            grace_period=SILENT_S,
-            skip_table_creation=True,  # a file of somebody else stays as it is
-        )
+        # A file of somebody else stays as it is.
+        storage = _storage(place, heartbeat_interval=BEAT_S, grace_period=SILENT_S, skip_table_creation=True)
         study = optuna.load_study(
             study_name=NAME,
             storage=storage,
@@ -115,6 +108,15 @@ def load(place: Path, seed: int) -> tuple[optuna.Study, optuna.storages.RDBStora
         raise InputError(
             f"--study must be a file that this version of tune wrote; {shown(place)} is none ({why}). Name another one."
         ) from error
+
+
+def _storage(place: Path, **more: Any) -> optuna.storages.RDBStorage:
+    """Optuna's storage in a file, which is open only while it is written or read: threads of heartbeats come and go."""
+    import optuna
+    from sqlalchemy.pool import NullPool
+
+    engine = {"poolclass": NullPool, "connect_args": {"timeout": WAIT_S}}
+    return optuna.storages.RDBStorage(url(place), engine_kwargs=engine, **more)
 
 
 def check_same(study: optuna.Study, asked: Mapping[str, Any], place: Path) -> None:

@@ -63,7 +63,7 @@ def tuned(*, photos: str = "my photos/<b>pets</b>", interrupted: bool = False) -
     records[14] = record(14, None, some[14], state=RUNNING)
     found = tunings.best(records, seed=0)
     assert found is not None
-    taken, default, gain = found
+    top, default, gain = found
     return Tuned(
         photos=photos,
         fingerprint="ab" * 32,
@@ -71,7 +71,7 @@ def tuned(*, photos: str = "my photos/<b>pets</b>", interrupted: bool = False) -
         study_id=ID,
         seed=3,
         records=tuple(records),
-        taken=taken,
+        best=top,
         default=default,
         gain=gain,
         counts={"train": 700, "validation": N, "left_alone": 120},

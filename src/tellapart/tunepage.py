@@ -72,14 +72,14 @@ def _headline(tuned: Tuned) -> str:
     if tuned.default is None:
         return f"{mine} right so far; the default was not through."
     if tuned.is_default:
-        return f"Nothing was found that beats the default's {mine}."
+        return f"Nothing was found that is expected to beat the default's {mine}."
     return f"{mine} right on validation pictures, the default {percent(tuned.default.kept['accuracy'])}."
 
 
 def _numbers(tuned: Tuned) -> list[tuple[str, str, str]]:
     """What there is to know at once: name, value, note."""
-    low, high = tuned.taken.kept["interval"]
-    rows = [("Right, best recipe", percent(tuned.taken.kept["accuracy"]), f"{percent(low)} to {percent(high)}")]
+    low, high = tuned.best.kept["interval"]
+    rows = [("Right, best recipe", percent(tuned.best.kept["accuracy"]), f"{percent(low)} to {percent(high)}")]
     if tuned.default is not None:
         low, high = tuned.default.kept["interval"]
         rows.append(("Right, default", percent(tuned.default.kept["accuracy"]), f"{percent(low)} to {percent(high)}"))

@@ -64,7 +64,8 @@ def tune(
     """Try recipes on a folder of pictures and keep the one that gets most validation pictures right.
 
     The first trial is what `train` does by itself. The test pictures, those that `train` with the same seed will judge
-    by, are not looked at. Of trials that are nearly equal the one whose answers cost least is taken.
+    by, are not looked at. The best trial is taken where it is to be expected that new pictures find it better than the
+    default too; else the default.
 
     Args:
         photos: as in `train`.
@@ -154,7 +155,7 @@ def tune(
                 found = tunings.best(records, seed=seed)
                 if found is None:
                     _nothing(records, interrupted)
-                taken, default, gain = found
+                top, default, gain = found
                 under_way.beat()
                 tuned = Tuned(
                     photos=str(photos),
@@ -163,7 +164,7 @@ def tune(
                     study_id=under_way.id,
                     seed=seed,
                     records=records,
-                    taken=taken,
+                    best=top,
                     default=default,
                     gain=gain,
                     counts=counts,

@@ -30,9 +30,9 @@ class Tuned:
     study_id: str
     seed: int
     records: tuple[Record, ...]  # by number
-    taken: Record
+    best: Record
     default: Record | None  # None: it is not through yet
-    gain: picking.Gain | None  # of the one that is taken, over the default
+    gain: picking.Gain | None  # of the best over the default
     counts: Mapping[str, int]  # pictures: "train", "validation", "left_alone"
     workers: int
     seconds: float  # that somebody worked on it
@@ -40,6 +40,13 @@ class Tuned:
     why_ended: str  # a clause
     interrupted: bool
     written: str | None = None  # the recipe's file
+
+    @property
+    def taken(self) -> Record:
+        """The best trial where it is worth a change, else the default."""
+        if self.default is None or self.gain is None or self.gain.is_worth_a_change:
+            return self.best
+        return self.default
 
     @property
     def recipe(self) -> Recipe | Transfer:
@@ -62,7 +69,8 @@ class Tuned:
             "recipe": self.written,
             "settings": self.recipe.as_dict(),
             "seed": self.seed,
-            "best": trial(self.taken),
+            "best": trial(self.best),
+            "taken": trial(self.taken),
             "default": None if self.default is None else trial(self.default),
             "is_default": self.is_default,
             "gain": None
@@ -133,15 +141,15 @@ def recipe_of(record: Record) -> Recipe | Transfer:
 
 
 def best(records: Sequence[Record], *, seed: int) -> tuple[Record, Record | None, picking.Gain | None] | None:
-    """The trial to be taken, the default, and the gain over it; None where no trial is through."""
+    """The best trial, the default, and the gain over it; None where no trial is through."""
     through = {each.number: each for each in records if each.state == COMPLETE}
     if not through:
         return None
     trials = [judged(each) for each in through.values()]
     default = next((each for each in trials if through[each.number].default), None)
-    taken = picking.chosen(trials, default)
-    gain = None if default is None else picking.gain(trials, default, taken, seed=seed)
-    return through[taken.number], None if default is None else through[default.number], gain
+    top = picking.best(trials)
+    gain = None if default is None else picking.gain(trials, default, top, seed=seed)
+    return through[top.number], None if default is None else through[default.number], gain
 
 
 def changed(record: Record, default: Mapping[str, Any] | None) -> list[tuple[str, str]]:
@@ -193,20 +201,26 @@ def told(tuned: Tuned) -> list[str]:
     if failed := tuned.count(FAILED):
         said += f", {failed:,} failed or stopped"
     lines = [f"{said}; {tuned.why_ended}."]
-    accuracy = percent(tuned.taken.kept["accuracy"])
+    accuracy = percent(tuned.best.kept["accuracy"])
     if tuned.default is None:
         lines.append(f"Best so far: {accuracy} of {n:,} validation pictures right, by {described(tuned.taken)}.")
         lines.append("The default was not through, so nothing is said of how much better that is.")
         return lines
     base = percent(tuned.default.kept["accuracy"])
+    assert tuned.gain is not None  # there is a default
+    gain = tuned.gain
     if tuned.is_default:
         lines.append(
             f"Nothing was found that is worth a change: the default gets {base} of {n:,} validation pictures right. "
             f"The recipe is the default's."
         )
+        if not tuned.best.default:
+            lines.append(
+                f"The best other one, {described(tuned.best)}, gets {accuracy} of them right, "
+                f"{_points(gain.difference)}. Choosing again and again by some of them and judging by the others gives "
+                f"{_points(gain.expected)}, so that is luck."
+            )
         return lines
-    assert tuned.gain is not None  # there is a default
-    gain = tuned.gain
     lines.append(
         f"{accuracy} of {n:,} validation pictures right, the default {base}: {_points(gain.difference)} "
         f"(95 % sure: {_signed(gain.low)} to {_signed(gain.high)}), by {described(tuned.taken)}."

@@ -48,8 +48,8 @@ def test_where_the_best_is_lucky_the_default_is_the_recipe_and_that_is_said() ->
     assert (lucky.best.number, lucky.taken.number, lucky.is_default) == (1, 0, True)
     assert lucky.recipe == config.TRANSFER
     assert tunings.told(lucky)[2] == (
-        "The best other one, scratch, 64 px, gets 91 % of them right, 1.0 points more. Choosing again and again by some "
-        "of them and judging by the others gives 1.3 points less, so that is luck."
+        "The best other one, scratch, 64 px, gets 91 % of them right, 1.0 points more. Choosing again and again by "
+        "some of them and judging by the others gives 1.3 points less, so that is luck."
     )
     told = lucky.as_dict()
     assert (told["best"]["trial"], told["taken"]["trial"], told["is_default"]) == (2, 1, True)

@@ -214,7 +214,7 @@ def told(tuned: Tuned) -> list[str]:
             f"Nothing was found that is worth a change: the default gets {base} of {n:,} validation pictures right. "
             f"The recipe is the default's."
         )
-        if not tuned.best.default:
+        if gain.difference > 0:
             lines.append(
                 f"The best other one, {described(tuned.best)}, gets {accuracy} of them right, "
                 f"{_points(gain.difference)}. Choosing again and again by some of them and judging by the others gives "

@@ -49,7 +49,7 @@ def test_where_the_best_is_lucky_the_default_is_the_recipe_and_that_is_said() ->
     assert lucky.recipe == config.TRANSFER
     assert tunings.told(lucky)[2] == (
         "The best other one, scratch, 64 px, gets 91 % of them right, 1.0 points more. Choosing again and again by "
-        "some of them and judging by the others gives 1.3 points less, so that is luck."
+        "some of them and judging by the others gives 1.3 points less, so it may well be luck."
     )
     told = lucky.as_dict()
     assert (told["best"]["trial"], told["taken"]["trial"], told["is_default"]) == (2, 1, True)

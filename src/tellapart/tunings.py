@@ -218,7 +218,7 @@ def told(tuned: Tuned) -> list[str]:
             lines.append(
                 f"The best other one, {described(tuned.best)}, gets {accuracy} of them right, "
                 f"{_points(gain.difference)}. Choosing again and again by some of them and judging by the others gives "
-                f"{_points(gain.expected)}, so that is luck."
+                f"{_points(gain.expected)}, so it may well be luck."
             )
         return lines
     lines.append(

@@ -27,7 +27,7 @@ def fresh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("TELLAPART_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(spool, "_spool", None)
     monkeypatch.setattr(spool, "_cache", None)
-    monkeypatch.setattr(remote, "IDLE_S", 1.0)
+    monkeypatch.setattr(remote, "IDLE_S", 10.0)
     monkeypatch.setattr(remote, "FIRST_WAIT_S", 0.01)
     monkeypatch.setattr(remote, "_systems", {})
     monkeypatch.setattr(remote, "_given_up", {})
@@ -141,7 +141,10 @@ def test_what_changed_on_the_server_is_fetched_anew(tmp_path: Path, monkeypatch:
     assert before != after == path.read_bytes()
 
 
-def test_one_bad_file_has_its_reason_and_the_others_are_used(web: Web, folder: Path) -> None:
+def test_one_bad_file_has_its_reason_and_the_others_are_used(
+    web: Web, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(remote, "IDLE_S", 1.0)
     web.plan["/circles/circle_001.jpg"] = ["stall"] * 99
     web.plan["/circles/circle_002.png"] = [503, "cut"]
     web.plan["/squares/square_003.jpg"] = [403]

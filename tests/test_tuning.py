@@ -355,11 +355,26 @@ def test_the_space_holds_what_was_found(photos: Path, tmp_path: Path, quick: lis
     assert picking.WRONG == 0
 
 
-def test_a_ctrl_c_whose_exception_is_lost_is_heeded_all_the_same() -> None:
-    before = signal.getsignal(signal.SIGINT)
-    with interrupts.noted() as heard:
-        with contextlib.suppress(KeyboardInterrupt):  # as a library that catches everything
+def test_ctrl_c_waits_while_a_library_is_at_work_and_is_not_lost() -> None:
+    before, done = signal.getsignal(signal.SIGINT), []
+
+    def pressed(stop: interrupts.Held, *inside: bool) -> None:
+        with contextlib.ExitStack() as stack:
+            for heeds in inside:
+                stack.enter_context(stop.opened(heeds))
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(5)
-        assert heard.is_set()
+            done.append(inside)
+
+    with interrupts.held() as stop:
+        pressed(stop)
+        assert stop.is_set()  # and nothing was raised
+        with pytest.raises(KeyboardInterrupt):
+            pressed(stop, True)  # it was heard before
+    with interrupts.held() as stop:
+        with pytest.raises(KeyboardInterrupt):
+            pressed(stop, True)  # it is heeded at once
+        pressed(stop, False)
+    with interrupts.held() as stop, pytest.raises(KeyboardInterrupt):
+        pressed(stop, True, False)  # what is under way is done first
+    assert done == [(), (False,), (True, False)]
     assert signal.getsignal(signal.SIGINT) is before

@@ -29,21 +29,53 @@ def heeded(heard: Callable[[], None] = lambda: None) -> Iterator[threading.Event
         signal.signal(signal.SIGINT, before)
 
 
+class Held:
+    """Ctrl-C that waits until it does no harm, see `held`."""
+
+    def __init__(self) -> None:
+        self._heard = threading.Event()
+        self._open = False
+
+    def is_set(self) -> bool:
+        """Whether there was one."""
+        return self._heard.is_set()
+
+    def hear(self) -> bool:
+        """There is one: whether it may be heeded at once."""
+        self._heard.set()
+        return self._open
+
+    @contextlib.contextmanager
+    def opened(self, heeds: bool = True) -> Iterator[None]:
+        """Heed it at once meanwhile, and one that was heard before at the start; or, without `heeds`, at the end."""
+        before, self._open = self._open, heeds
+        try:
+            self._check()
+            yield
+        finally:
+            self._open = before
+        self._check()
+
+    def _check(self) -> None:
+        if self._open and self._heard.is_set():
+            raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
-def noted() -> Iterator[threading.Event]:
-    """Set the event at each Ctrl-C, which does what it did before: what it raises may be lost in a library."""
-    heard = threading.Event()
+def held() -> Iterator[Held]:
+    """Let Ctrl-C do what it did before where it is `opened`, and else only be known: libraries lose what it raises."""
+    found = Held()
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield heard
+        yield found
         return
 
     def note(signum, frame) -> None:
-        heard.set()
-        before(signum, frame)
+        if found.hear():
+            before(signum, frame)
 
     signal.signal(signal.SIGINT, note)
     try:
-        yield heard
+        yield found
     finally:
         signal.signal(signal.SIGINT, before)

@@ -45,6 +45,7 @@ class Run:
         self._shortest_s = 0.0
         self._precision: str | None = None
         self._best = ""
+        self._stop = interrupts.Held()
 
     def n_done(self) -> int:
         """Trials that need not be carried out again."""
@@ -62,8 +63,8 @@ class Run:
             return "it was stopped", True
 
     def _all(self) -> tuple[str, bool]:
-        with interrupts.noted() as stopped:
-            while not stopped.is_set():
+        with interrupts.held() as self._stop:  # Optuna is not made for exceptions at any place
+            while not self._stop.is_set():
                 self._study.bury()
                 if self._trials is not None and self.n_done() >= self._trials:
                     return f"{counted(self._trials, 'trial')} were asked for", False
@@ -87,14 +88,15 @@ class Run:
         latest = None
         if self._end is not None and not trial.default:
             latest = start + SHARE * (self._end - start)
-        watched = _Watched(self._said, self._step(trial), self._end, latest, self._study.beat)
+        watched = _Watched(self._said, self._step(trial), self._end, latest, self._beat)
         n = len(self._field.validation)
         kind = 1 if isinstance(recipe, Transfer) else 0
 
         def watch(share: float, accuracy: float, loss: float) -> None:
-            trial.watch(share, picking.score(accuracy, loss, n), kind=kind)
+            with self._stop.opened(False):
+                trial.watch(share, picking.score(accuracy, loss, n), kind=kind)
 
-        with choices.noted():  # apart: what is measured for a trial is no part of a training
+        with choices.noted(), self._stop.opened():  # apart: what is measured for a trial is no part of a training
             judged = candidates.tried(
                 self._field,
                 self._in_format(recipe),
@@ -107,6 +109,10 @@ class Run:
         took = time.monotonic() - start
         self._shortest_s = min(took, self._shortest_s or took)
         return picking.Trial(trial.number, judged.answers, judged.log_loss, judged.cost).score
+
+    def _beat(self) -> None:
+        with self._stop.opened(False):
+            self._study.beat()
 
     def _in_format(self, recipe: Recipe | Transfer) -> Recipe | Transfer:
         """A recipe with the number format that trains the default fastest here: looked up once, not for each trial."""

@@ -58,7 +58,7 @@ class Finding(Exception):
 
 def check(data: bytes, at_least_px: int) -> str:
     """Try one file. Returns what came of it: a format, or "refused". Raises Finding."""
-    from tellapart import exif, headers, pictures
+    from tellapart import exif, headers, kinds
 
     whole, scaled = _decoded(data, None), _decoded(data, at_least_px)
     if isinstance(whole, str) != isinstance(scaled, str):
@@ -69,7 +69,7 @@ def check(data: bytes, at_least_px: int) -> str:
             raise Finding(f"sizes differ: {sizes}")
         if min(scaled.pixels.shape[:2]) < min(at_least_px, *whole.pixels.shape[:2]):
             raise Finding(f"scaled too far: {scaled.pixels.shape} of {whole.pixels.shape}")
-    format = pictures.sniff(data[:4096])
+    format = kinds.sniff(data[:4096])
     if format is not None:
         found = headers.of(data, format)
         if not 1 <= found.orientation <= 8 or found.colour not in headers.COLOURS or not 0 <= found.dpi <= 65535:

@@ -82,6 +82,37 @@ print("loaded:", heavy)
     assert said.splitlines()[-1] == "loaded: []"
 
 
+@pytest.mark.parametrize("command", ["predict", "explain", "evaluate", "report"])
+def test_numpy_leaves_the_cores_to_decoders_and_network(
+    bundle_path: Path, photos: Path, tmp_path: Path, command: str
+) -> None:
+    """It reads how many threads it may have when it is loaded, so that must be later."""
+    threadpoolctl = pytest.importorskip("threadpoolctl", reason="threadpoolctl comes with scikit-learn")
+    blas = [each for each in threadpoolctl.threadpool_info() if each["internal_api"] == "openblas"]
+    if not blas:
+        pytest.skip("numpy has another library here")
+    arguments = [command, str(bundle_path), str(photos)]
+    if command in ("explain", "report"):
+        arguments += ["-o", str(tmp_path / "out")]
+    code = f"""
+import sys
+from tellapart.cli import main
+assert "numpy" not in sys.modules
+try:
+    main({arguments!r})
+except SystemExit as exit_:
+    assert not exit_.code, exit_.code
+import threadpoolctl
+found = [each["num_threads"] for each in threadpoolctl.threadpool_info() if "numpy" in each["filepath"]]
+print("threads:", found)
+"""
+    environment = _environment({})
+    environment.pop("OPENBLAS_NUM_THREADS", None)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "threads: [1]"
+
+
 def test_predicting_leaves_nothing_in_the_home_folder(bundle_path: Path, photos: Path, tmp_path: Path) -> None:
     # ONNX Runtime's wheel would put an identifier and a queue of reports there.
     home = tmp_path / "home"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellapart import headers, pictures
+from tellapart import headers, kinds
 
 NOISE = np.random.default_rng(0).integers(0, 256, (24, 32, 3), dtype=np.uint8)
 
@@ -19,7 +19,7 @@ def saved(image, format, **options):
 
 def header(image, format, **options):
     data = saved(image, format, **options)
-    return headers.of(data, pictures.sniff(data))
+    return headers.of(data, kinds.sniff(data))
 
 
 @pytest.mark.parametrize("quality", [1, 10, 37, 50, 75, 88, 95, 100])

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms, ImageFile, ImageOps
 
-from tellapart import exif, pictures, samples
+from tellapart import exif, kinds, pictures, samples
 from tellapart.errors import PictureError
 
 SOURCE = Path(pictures.__file__).parents[1]
@@ -138,7 +138,7 @@ FILES = {
 @pytest.mark.parametrize("format", FILES)
 def test_each_format_is_known_by_its_bytes_and_comes_out_whole(format):
     data = FILES[format]
-    assert pictures.sniff(data[:32]) == format
+    assert kinds.sniff(data[:32]) == format
     picture = pictures.decode(data)
     assert (picture.format, picture.width_px, picture.height_px) == (format, 32, 24)
     assert picture.pixels.shape == (24, 32, 3)
@@ -166,12 +166,12 @@ def test_each_format_is_known_by_its_bytes_and_comes_out_whole(format):
     ],
 )
 def test_sniff(head, format):
-    assert pictures.sniff(head) == format
+    assert kinds.sniff(head) == format
 
 
 def test_extensions_are_lower_case_with_a_dot():
-    assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".avif", ".heic"} <= pictures.PICTURE_EXTENSIONS
-    assert all(e.startswith(".") and e == e.lower() for e in pictures.PICTURE_EXTENSIONS)
+    assert {".jpg", ".jpeg", ".png", ".webp", ".tif", ".avif", ".heic"} <= kinds.PICTURE_EXTENSIONS
+    assert all(e.startswith(".") and e == e.lower() for e in kinds.PICTURE_EXTENSIONS)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tellapart import pictures
+from tellapart import kinds
 from tellapart.errors import PictureError, SettingsError
 from tellapart.preprocess import Preprocess, fit, load, square, square_and_size
 
@@ -248,6 +248,6 @@ def test_what_cannot_be_read_keeps_its_reason(tmp_path):
 def test_every_format_is_accepted_at_the_smallest_and_the_largest_size():
     file = io.BytesIO()
     Image.new("LA", (3, 2), (0, 51)).save(file, "PNG")
-    assert pictures.sniff(file.getvalue()) == "PNG"
+    assert kinds.sniff(file.getvalue()) == "PNG"
     for size in (8, 1024):
         assert (load(file.getvalue(), Preprocess(size)) == 204).all()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tellapart import arguments, console, decoders, options
+from tellapart import arguments, console, decoders, options, threads
 from tellapart.errors import InputError
 from tellapart.files import shown
 
@@ -101,9 +101,8 @@ def predict(
 
     With --engine ray the answers are the same, row for row, and each has the worker that gave it.
     """
+    threads.leave_cores()
     decoders.begin()
-    # Before numpy is loaded: its own threads wait by computing, and decoders and network need the cores.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from tellapart import afar, rayworkers
     from tellapart.bundle import read
     from tellapart.guards import Targets
@@ -211,6 +210,7 @@ def explain(
     PICTURES are files, or folders that are walked to the bottom. Bright is what speaks for the class. With --json each
     map is tested too: the probability of the class without the hot tenth of the picture, and without as much elsewhere.
     """
+    threads.leave_cores()
     decoders.begin()
     from tellapart.bundle import read
     from tellapart.explaining import Folder

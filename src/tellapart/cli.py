@@ -22,6 +22,7 @@ from tellapart import (
     searching,
     shipping,
     stopping,
+    threads,
     trials,
     upkeep,
 )
@@ -290,6 +291,7 @@ def apply(fix_list: str, to: str, json_path: str | None, force: bool, debug: boo
 @_debug
 def evaluate(model: str, photos: str, json_path: str | None, force: bool, debug: bool, **options: Any) -> None:
     """Answer the labelled pictures of PHOTOS and count how many answers are right."""
+    threads.leave_cores()
     from tellapart import classifier, scoresheet
     from tellapart.progress import TerminalProgress
 

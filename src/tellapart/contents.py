@@ -14,7 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from tellapart import fetching, jobs
 from tellapart.errors import PictureError
 from tellapart.jobs import Columns, Job
-from tellapart.pictures import describe_unknown, read_bytes, sniff
+from tellapart.kinds import describe_unknown, sniff
+from tellapart.pictures import read_bytes
 
 _BATCH = 16  # files a task of the thread pool: handing over one by one costs as much as reading
 _HEAD_BYTES = 4096

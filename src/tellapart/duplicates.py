@@ -27,7 +27,7 @@ class Facts:
     width_px: int  # upright
     height_px: int
     n_bytes: int
-    format: str  # as `pictures.sniff` names it
+    format: str  # as `kinds.sniff` names it
 
     @property
     def rank(self) -> tuple[int, bool, int]:

@@ -8,15 +8,14 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Executor
 
 from tellapart.addresses import is_place
-from tellapart.pictures import MAX_FILE_BYTES
 
 
 def soon(paths: Iterable[str]) -> None:
     """Begin to fetch those pictures that are elsewhere and will be opened; nothing is loaded where none is."""
     if elsewhere := [path for path in paths if is_place(path)]:
-        from tellapart import places
+        from tellapart import pictures, places
 
-        places.soon(elsewhere, MAX_FILE_BYTES)
+        places.soon(elsewhere, pictures.MAX_FILE_BYTES)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from tellapart import addresses
 from tellapart.addresses import is_place
 from tellapart.errors import InputError
-from tellapart.pictures import PICTURE_EXTENSIONS, sniff
+from tellapart.kinds import PICTURE_EXTENSIONS, sniff
 
 if TYPE_CHECKING:
     from tellapart.places import Member

@@ -51,7 +51,7 @@ class Header:
 
 
 def of(data: bytes, format: str) -> Header:
-    """The header of a picture's bytes; `format` is what `pictures.sniff` says of them."""
+    """The header of a picture's bytes; `format` is what `kinds.sniff` says of them."""
     with contextlib.suppress(Exception):  # the pixels are what counts: a header that is not understood says nothing
         return _of_jpeg(data) if format == "JPEG" else _of_others(data, format)
     return Header()

@@ -22,7 +22,8 @@ from tellapart.addresses import is_place
 from tellapart.catalog import Catalog, Entry
 from tellapart.errors import InputError, OutputError, PictureError, SettingsError
 from tellapart.files import shown
-from tellapart.pictures import read_bytes, sniff
+from tellapart.kinds import sniff
+from tellapart.pictures import read_bytes
 
 FORMS = ("tar", "parquet")
 SHARD_BYTES = 500_000_000

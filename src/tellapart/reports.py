@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tellapart import console, options
+from tellapart import console, options, threads
 from tellapart.files import shown
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def report(
 
     The page holds small versions of some pictures, and fetches nothing.
     """
+    threads.leave_cores()
     from tellapart import reporting, verdicts
     from tellapart.progress import TerminalProgress
 

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from tellapart import __version__, arguments, console, options
+from tellapart import __version__, arguments, console, options, threads
 
 FORMATS = ("onnx", "openvino", "litert", "saved-model", "keras", "web")
 
@@ -96,6 +96,7 @@ def serve(models: tuple[str, ...], debug: bool, **given) -> None:
 
     A file that changes is loaded anew. SIGTERM or Ctrl-C end the service when accepted requests are answered.
     """
+    threads.leave_cores()
     from tellapart.serve import running
     from tellapart.serve.settings import Access, Limits, read_key
 

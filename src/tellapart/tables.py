@@ -20,8 +20,8 @@ from tellapart.addresses import is_place
 from tellapart.errors import InputError
 from tellapart.files import Plan, Skipped, because, counted, quoted, shown, split_name, walk
 from tellapart.finder import Finder
+from tellapart.kinds import PICTURE_EXTENSIONS
 from tellapart.parquetrows import LABEL_NAMES
-from tellapart.pictures import PICTURE_EXTENSIONS
 
 # Usual names of columns, best first; compared without case, a space or hyphen being an underscore.
 PATH_NAMES = (

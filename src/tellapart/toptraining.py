@@ -163,94 +163,78 @@ class Steps:
         the pictures outside; what it raises ends the training.
         """
         with contextlib.nullcontext() if self._spread is None else self._spread.scope():
-            return self._train(
-                values, inside, outside, epochs=epochs, until=until, progress=progress, watch=watch, keeper=keeper
-            )
-
-    def _train(
-        self,
-        values: np.ndarray,
-        inside: tuple[np.ndarray, np.ndarray],
-        outside: tuple[np.ndarray, np.ndarray],
-        *,
-        epochs: int,
-        until: float,
-        progress: Callable[[int, int, str], None],
-        watch: Callable[[float, float, float], None],
-        keeper: Keeper | Relay | None,
-    ) -> Best:
-        rows, labels = inside
-        n, n_views, n_classes = len(rows), values.shape[1], self.model.outputs[0].shape[-1]
-        batch = min(BATCH, n)
-        n_steps = n // batch
-        self._compile(epochs * n_steps)
-        average = self.model.get_weights()
-        best = Best(average)
-        wanted = np.eye(n_classes, dtype=np.float32)[labels]
-        first_view = augment.permutation(n, seed=self._seed, epoch=-1)
-        done, finished = 0, False
-        if keeper is not None:
-            done, average, finished = self._gone_on(keeper, best, epochs, n_steps)
-        kept = functools.partial(self._keep, keeper, best, n_steps)
-        team = hosts.team()
-        cut_short = False  # by the user, before it was through
-        try:
-            # Of several processes each would be interrupted at another step: all end after the same one.
-            with interrupts.heeded() as stop, hosts.jointly():
-                for epoch in range(epochs if finished else done // n_steps, epochs):
-                    order = augment.permutation(n, seed=self._seed, epoch=epoch)
-                    for i in range(done - epoch * n_steps, n_steps):
-                        chosen = order[i * batch : (i + 1) * batch]
-                        view = (first_view[chosen] + epoch) % n_views
-                        self._step(values, rows[chosen], view, wanted[chosen])
-                        done += 1
-                        if keeper is not None:
-                            keeper.steps_run += 1
-                        keep = min(AVERAGE, done / (done + 9))
-                        now = self.model.get_weights()
-                        average = [keep * old + (1 - keep) * new for old, new in zip(average, now, strict=True)]
-                        progress(done * batch, epochs * n_steps * batch, "")
-                        over, stopped = time.monotonic() > until, stop.is_set()
-                        if team is not None:
-                            over, stopped = team.agree(over, stopped)
-                        cut_short = stopped and done < epochs * n_steps
-                        if over and not cut_short:
-                            best.stopped_by_clock = True
-                            break
-                        if done % n_steps:  # else the epoch ends now, and is kept with its end
-                            kept(done, average, at_once=cut_short)
-                            if cut_short:
+            rows, labels = inside
+            n, n_views, n_classes = len(rows), values.shape[1], self.model.outputs[0].shape[-1]
+            batch = min(BATCH, n)
+            n_steps = n // batch
+            self._compile(epochs * n_steps)
+            average = self.model.get_weights()
+            best = Best(average)
+            wanted = np.eye(n_classes, dtype=np.float32)[labels]
+            first_view = augment.permutation(n, seed=self._seed, epoch=-1)
+            done, finished = 0, False
+            if keeper is not None:
+                done, average, finished = self._gone_on(keeper, best, epochs, n_steps)
+            kept = functools.partial(self._keep, keeper, best, n_steps)
+            team = hosts.team()
+            cut_short = False  # by the user, before it was through
+            try:
+                # Of several processes each would be interrupted at another step: all end after the same one.
+                with interrupts.heeded() as stop, hosts.jointly():
+                    for epoch in range(epochs if finished else done // n_steps, epochs):
+                        order = augment.permutation(n, seed=self._seed, epoch=epoch)
+                        for i in range(done - epoch * n_steps, n_steps):
+                            chosen = order[i * batch : (i + 1) * batch]
+                            view = (first_view[chosen] + epoch) % n_views
+                            self._step(values, rows[chosen], view, wanted[chosen])
+                            done += 1
+                            if keeper is not None:
+                                keeper.steps_run += 1
+                            keep = min(AVERAGE, done / (done + 9))
+                            now = self.model.get_weights()
+                            average = [keep * old + (1 - keep) * new for old, new in zip(average, now, strict=True)]
+                            progress(done * batch, epochs * n_steps * batch, "")
+                            over, stopped = time.monotonic() > until, stop.is_set()
+                            if team is not None:
+                                over, stopped = team.agree(over, stopped)
+                            cut_short = stopped and done < epochs * n_steps
+                            if over and not cut_short:
+                                best.stopped_by_clock = True
                                 break
-                    if cut_short and done % n_steps:
-                        break
-                    now = self.model.get_weights()
-                    self.model.set_weights(average)
-                    told = metrics.softmax(self._logits(values, outside[0]))
-                    self.model.set_weights(now)
-                    score = metrics.accuracy(told, outside[1]), -metrics.log_loss(told, outside[1])
-                    if team is not None:
-                        accuracy, loss = team.first(*score)
-                        score = accuracy, loss
-                    best.epochs = epoch + 1
-                    watch((epoch + 1) / epochs, score[0], -score[1])
-                    if score > best.score:
-                        best.score, best.epoch, best.weights = score, epoch, average
-                    over = time.monotonic() > until
-                    if team is not None:
-                        (over,) = team.agree(over)
-                    if epoch - best.epoch >= PATIENCE or over or not np.isfinite(score[1]):
-                        cut_short = False
-                        break
-                    if done < epochs * n_steps:
-                        kept(done, average, at_once=cut_short)
-                    if cut_short:
-                        break
-            best.interrupted = cut_short or stop.is_set()
-        except KeyboardInterrupt:
-            best.interrupted = cut_short = True
-        if not finished and not cut_short:
-            kept(done, average, finished=True)
-        return best
+                            if done % n_steps:  # else the epoch ends now, and is kept with its end
+                                kept(done, average, at_once=cut_short)
+                                if cut_short:
+                                    break
+                        if cut_short and done % n_steps:
+                            break
+                        now = self.model.get_weights()
+                        self.model.set_weights(average)
+                        told = metrics.softmax(self._logits(values, outside[0]))
+                        self.model.set_weights(now)
+                        score = metrics.accuracy(told, outside[1]), -metrics.log_loss(told, outside[1])
+                        if team is not None:
+                            accuracy, loss = team.first(*score)
+                            score = accuracy, loss
+                        best.epochs = epoch + 1
+                        watch((epoch + 1) / epochs, score[0], -score[1])
+                        if score > best.score:
+                            best.score, best.epoch, best.weights = score, epoch, average
+                        over = time.monotonic() > until
+                        if team is not None:
+                            (over,) = team.agree(over)
+                        if epoch - best.epoch >= PATIENCE or over or not np.isfinite(score[1]):
+                            cut_short = False
+                            break
+                        if done < epochs * n_steps:
+                            kept(done, average, at_once=cut_short)
+                        if cut_short:
+                            break
+                best.interrupted = cut_short or stop.is_set()
+            except KeyboardInterrupt:
+                best.interrupted = cut_short = True
+            if not finished and not cut_short:
+                kept(done, average, finished=True)
+            return best
 
     def _step(self, values: np.ndarray, rows: np.ndarray, view: np.ndarray, wanted: np.ndarray) -> None:
         """One step on some views, by all devices that share it."""

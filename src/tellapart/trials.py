@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from tellapart import console, options
+from tellapart import console, options, threads
 
 ORDERS = ("time", "accuracy", "log-loss", "seconds")  # what `history` can sort by
 SHOWN = 20  # runs in the table unless more are asked for
@@ -38,6 +38,7 @@ def compare(
 
     Classes are matched by name. A picture is fixed where only MODEL_B has it right, broken where only MODEL_A has.
     """
+    threads.leave_cores()
     from tellapart import classifier, compared
     from tellapart.changes import CSV_COLUMNS
     from tellapart.progress import TerminalProgress
